@@ -37,7 +37,8 @@ pub enum Question<'a> {
         /// Path of the image (`/proc/self/exe`).
         program: &'a [u8],
     },
-    /// The program connects a TCP socket to a remote address. Answered [`Answer::Via`] or [`Answer::Errno`].
+    /// The program connects a TCP socket to a remote address. Answered [`Answer::Via`], [`Answer::Native`] or
+    /// [`Answer::Errno`].
     Connect {
         /// The remote address, as the program gave it.
         remote: SocketAddr,
@@ -167,6 +168,8 @@ pub enum Answer<'a> {
     Packet(&'a [u8]),
     /// No answer to a name question.
     NameError(NameError),
+    /// Make the call as it is: the loopback address belongs to a listener of the session's own programs.
+    Native,
 }
 
 /// Addresses inside an [`Answer::Addresses`], still encoded.
@@ -354,6 +357,7 @@ impl<'a> Answer<'a> {
                 writer.u8(8)?;
                 writer.u8(error as u8)?;
             }
+            Answer::Native => writer.u8(9)?,
         }
         Ok(writer.len)
     }
@@ -376,6 +380,7 @@ impl<'a> Answer<'a> {
                 4 => NameError::Failed,
                 other => return Err(LayerError::Tag(other)),
             }),
+            9 => Answer::Native,
             other => return Err(LayerError::Tag(other)),
         })
     }
