@@ -117,7 +117,7 @@ WALKING = _group(
         ("ftw-and-nftw", "directories", "walk", f"{TIER}/dir"),
         ("fts", "directories", "fts", f"{TIER}/dir"),
         ("glob-and-wordexp", "directories", "glob", f"{TIER}/*", f"{TIER}/d*/s*/*.txt", f"{TIER}/no-such-*"),
-        ("chdir-and-getcwd", "directories", "cwd", TIER, "file"),
+        ("chdir-and-getcwd", "directories", "cwd", TIER, f"{TIER}/file"),
         ("dotdot-above-the-root", "directories", "above-root", FILE),
     ],
 )

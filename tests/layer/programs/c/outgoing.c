@@ -138,7 +138,8 @@ static void case_poll(int argc, char **argv)
     if (fd < 0)
         return;
     struct pollfd wait = {fd, POLLOUT, 0};
-    printf("poll: %d writable %d\n", poll(&wait, 1, 20000), (wait.revents & POLLOUT) != 0);
+    int ready = poll(&wait, 1, 20000);
+    printf("poll: %d writable %d\n", ready, (wait.revents & POLLOUT) != 0);
     finished(fd);
 }
 

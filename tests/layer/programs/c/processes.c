@@ -54,8 +54,8 @@ static void case_vfork(int argc, char **argv)
     (void)argc;
     static char *const clean[] = {NULL};
     char *const arguments[] = {"cat", argv[0], NULL};
-    fflush(stdout);
-    for (int i = 0; i < 20; i++) {
+    for (volatile int i = 0; i < 20; i++) {
+        fflush(stdout);
         pid_t child = vfork();
         if (child == 0) {
             execve("/bin/cat", arguments, i % 2 ? environ : clean);

@@ -67,6 +67,8 @@ class Client(_Service):
 
     def handle(self) -> None:
         self.request.sendall(self.client_address[0].encode())
+        while self.request.recv(100):
+            pass
 
 
 class Resets(_Service):
