@@ -1,0 +1,51 @@
+"""The command line: options and dispatch only. `main` is the console script's entry point.
+
+Commands live in modules of their own and import what they do inside their bodies: `mirrord --help` must answer within
+150 ms, and loads neither the Kubernetes client nor the data path.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command line; every failure leaves as words on stderr and an exit code, never as a traceback."""
+    import click
+
+    from mirrord import output
+    from mirrord.cli.root import root
+    from mirrord.errors import BAD_USAGE, INTERNAL, Interrupted, MirrordError
+
+    try:
+        sys.exit(root.main(prog_name="mirrord", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as question:
+        output.data(question.ctx.get_help())
+        sys.exit(BAD_USAGE.exit_code)
+    except click.UsageError as mistake:
+        command = mistake.ctx.command_path if mistake.ctx else "mirrord"
+        output.error(MirrordError(BAD_USAGE, _sentence(mistake), hint=f"See `{command} --help`"))
+        sys.exit(BAD_USAGE.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except MirrordError as failure:
+        output.error(failure)
+        sys.exit(failure.exit_code)
+    except Interrupted as interruption:
+        from mirrord.signals import die_by
+
+        output.notice("interrupted; everything was removed")
+        die_by(interruption.number)
+        sys.exit(128 + interruption.number)
+    except Exception as failure:  # noqa: BLE001 - the last handler: no traceback for a user
+        output.internal_error(failure)
+        sys.exit(INTERNAL.exit_code)
+
+
+def _sentence(mistake: Exception) -> str:
+    """Click's message in our manner: values in backticks, no full stop."""
+    text = " ".join(str(getattr(mistake, "format_message", mistake.__str__)()).split())
+    return text.replace("'", "`").removesuffix(".")

@@ -1,0 +1,71 @@
+"""Keys of the `mirrord.json` schema that exist but do not work yet. Read by `check`.
+
+Such a key is refused by name: a key that is accepted and ignored is a lie. `*` stands for any further path.
+"""
+
+NOT_YET = frozenset(
+    [
+        "api",
+        "baggage",
+        "ci",
+        "container",
+        "experimental",
+        "external_proxy",
+        "internal_proxy",
+        "key",
+        "multi_cluster",
+        "operator",
+        "profile",
+        "sip_binaries",
+        "skip_build_tools",
+        "skip_extra_build_tools",
+        "skip_sip",
+        "startup_retry",
+        "traceparent",
+        "use_proxy",
+        "agent.check_out_of_pods",
+        "agent.clean_iptables_on_start",
+        "agent.dns",
+        "agent.ephemeral",
+        "agent.exclude_from_mesh",
+        "agent.external_ip_fix",
+        "agent.flush_connections",
+        "agent.http_detection_timeout",
+        "agent.inject_headers",
+        "agent.jaq_time_limit",
+        "agent.json_log",
+        "agent.max_body_buffer_size",
+        "agent.max_body_buffer_timeout",
+        "agent.metrics",
+        "agent.nftables",
+        "agent.override_cache_control",
+        "agent.privileged",
+        "agent.security_context",
+        "feature.copy_target",
+        "feature.db_branches",
+        "feature.magic",
+        "feature.preview",
+        "feature.split_queues",
+        "feature.env.env_file",
+        "feature.env.load_from_process",
+        "feature.env.mapping",
+        "feature.fs.mapping",
+        "feature.fs.read_write",
+        "feature.fs.readonly_file_buffer",
+        "feature.network.ipv6",
+        "feature.network.incoming.http_filter",
+        "feature.network.incoming.https_delivery",
+        "feature.network.incoming.on_concurrent_steal",
+        "feature.network.incoming.tls_delivery",
+        "feature.network.outgoing.filter",
+        "feature.network.outgoing.udp",
+        "feature.network.outgoing.unix_streams",
+        "feature.network.dns.filter",
+    ]
+)
+
+WORDS_NOT_YET = {
+    ("feature.fs.mode", "write"): "writing to the target's files is not supported yet",
+    ("feature.network.incoming.mode", "mirror"): "mirroring is not supported yet",
+}
+"""Values of supported keys that do not work yet, with the reason."""
