@@ -58,7 +58,16 @@ pub enum Question<'a> {
     Listen {
         /// Where the socket really listens.
         local: SocketAddr,
-        /// The address that the program asked for in `bind`, when the layer had to bind another one.
+        /// The address that the program asked for; the same as `local`, unless a [`Question::Bound`] for `local` said
+        /// otherwise, which then counts.
+        requested: SocketAddr,
+    },
+    /// `bind` could not have the address that the program asked for and took another one. Answered [`Answer::Done`], or
+    /// [`Answer::Errno`] with `EADDRINUSE` when `requested` is already held in this session.
+    Bound {
+        /// What the socket is really bound to.
+        local: SocketAddr,
+        /// What the program asked for: shown by `getsockname` ([`Question::Ends`]) and subscribed by [`Question::Listen`].
         requested: SocketAddr,
     },
     /// Who is at the other end of the connection whose *own* address is `local` (`accept`, `getpeername`, `getsockname`)?
@@ -263,6 +272,11 @@ impl<'a> Question<'a> {
                 writer.u8(9)?;
                 writer.bytes(packet)?;
             }
+            Question::Bound { local, requested } => {
+                writer.u8(11)?;
+                writer.socket(local)?;
+                writer.socket(requested)?;
+            }
             Question::Notice { notice, pid, subject } => {
                 writer.u8(10)?;
                 writer.u8(notice as u8)?;
@@ -314,6 +328,7 @@ impl<'a> Question<'a> {
                 };
                 Question::Notice { notice, pid: reader.u32()?, subject: reader.bytes()? }
             }
+            11 => Question::Bound { local: reader.socket()?, requested: reader.socket()? },
             other => return Err(LayerError::Tag(other)),
         })
     }
@@ -505,6 +520,7 @@ mod tests {
             Question::Established { local: v4 },
             Question::Listen { local: v4, requested: v6 },
             Question::Ends { local: v4, peer: v6 },
+            Question::Bound { local: v4, requested: v6 },
             Question::Resolve { name: b"web.shop", family: Family::V6 },
             Question::Reverse { address: v6.ip() },
             Question::Query { name: b"_http._tcp.web", class: 1, kind: 33, search: true },
