@@ -24,8 +24,9 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use crate::async_fd;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLMSG_ERROR: u16 = 2;
@@ -90,9 +91,7 @@ impl Watch {
         if listening(probe.local_addr()?)?.is_none() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel has no `inet_diag` for TCP sockets"));
         }
-        // SAFETY: an `OwnedFd` is one open descriptor from its making to its drop, always the same, and the `AsyncFd` that
-        // owns it gives it to nobody.
-        let groups = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? };
+        let groups = async_fd::register(socket)?;
         Ok(Self { groups, watched: HashMap::new(), gone: VecDeque::new() })
     }
 

@@ -1,0 +1,104 @@
+//! Who is really at the other end of a connection between program and proxy.
+//!
+//! The key is what the kernel knows of the program's socket: its own address and the peer that the kernel shows. So the
+//! answer survives `dup`, `fork`, `exec` and descriptor passing, and nothing in the program can go stale. An entry stays
+//! after its connection has ended (the program may still ask) until the pair is used again or the table is full.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+/// Most entries; the oldest goes first. The loopback addresses of a session have about as many ports.
+const LIMIT: usize = 1 << 16;
+
+/// The true ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// As `getpeername` must show it.
+    pub peer: SocketAddr,
+    /// As `getsockname` must show it.
+    pub local: SocketAddr,
+}
+
+type Pair = (SocketAddr, SocketAddr);
+
+/// The table.
+#[derive(Default)]
+pub struct EndsTable {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: HashMap<Pair, Result<Ends, i32>>,
+    order: VecDeque<Pair>,
+}
+
+// === impl EndsTable ===
+
+impl EndsTable {
+    /// Remembers the ends of the connection whose program side has these two addresses.
+    pub fn insert(&self, local: SocketAddr, peer: SocketAddr, ends: Ends) {
+        self.put((canonical(local), canonical(peer)), Ok(ends));
+    }
+
+    /// Remembers with which errno a connection failed that the program's socket still believes to be in progress.
+    pub fn fail(&self, local: SocketAddr, peer: SocketAddr, errno: i32) {
+        self.put((canonical(local), canonical(peer)), Err(errno));
+    }
+
+    /// Looks a connection up; the error is its errno, or `None` when it is not ours.
+    pub fn get(&self, local: SocketAddr, peer: SocketAddr) -> Option<Result<Ends, i32>> {
+        self.lock().entries.get(&(canonical(local), canonical(peer))).copied()
+    }
+
+    fn put(&self, pair: Pair, ends: Result<Ends, i32>) {
+        let mut inner = self.lock();
+        if inner.entries.insert(pair, ends).is_none() {
+            inner.order.push_back(pair);
+        }
+        while inner.order.len() > LIMIT {
+            if let Some(oldest) = inner.order.pop_front() {
+                inner.entries.remove(&oldest);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The address without IPv4-in-IPv6 mapping and scope, as both families of sockets show it.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn mapped_and_plain_addresses_are_the_same() {
+        let table = EndsTable::default();
+        let ends = Ends { peer: address("10.0.0.1:80"), local: address("10.0.0.9:4000") };
+        table.insert(address("[::ffff:127.0.0.1]:5"), address("[::ffff:127.1.2.3]:6"), ends);
+        assert_eq!(table.get(address("127.0.0.1:5"), address("127.1.2.3:6")), Some(Ok(ends)));
+        assert_eq!(table.get(address("127.0.0.1:5"), address("127.1.2.3:7")), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let table = EndsTable::default();
+        for number in 0..(LIMIT as u32 + 10) {
+            let local = SocketAddr::from((number.to_be_bytes(), 1));
+            table.fail(local, address("127.0.0.1:1"), 111);
+        }
+        assert_eq!(table.lock().entries.len(), LIMIT);
+        assert_eq!(table.lock().order.len(), LIMIT);
+    }
+}
