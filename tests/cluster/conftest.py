@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .machine import Cluster, Unavailable, provided
+from .machine import Cluster, ClusterUnavailableError, provided
 from .running import Mirrord
 from .shop import Shop
 
@@ -19,12 +19,23 @@ IMAGE_VARIABLE = "MIRRORD_TEST_AGENT_IMAGE"
 LOADED_IMAGE = "local.test/mirrord-agent:test"
 
 
+SECONDS_PER_TEST = 150
+HERE = pathlib.Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
+    """Gives this tier its own time limit, which does not count the making of the cluster."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(SECONDS_PER_TEST, func_only=True))
+
+
 @pytest.fixture(scope="session")
 def cluster() -> "Iterator[Cluster]":
     try:
         with provided() as cluster:
             yield cluster
-    except Unavailable as problem:
+    except ClusterUnavailableError as problem:
         pytest.skip(str(problem))
 
 

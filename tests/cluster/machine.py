@@ -1,8 +1,8 @@
 """Where the cluster of this tier comes from, and what it can do. Called by `conftest`.
 
 With `KUBECONFIG` set, that cluster; else the one that `tests/cluster/cluster` has running on this machine; else one
-that is brought up for the session with two nodes and taken down at its end. Images can be loaded only into nodes of this
-machine; elsewhere `MIRRORD_TEST_AGENT_IMAGE` and `MIRRORD_TEST_IMAGE` name images that the cluster can pull.
+that is brought up for the session with two nodes and taken down at its end. Images can be loaded only into nodes of
+this machine; elsewhere `MIRRORD_TEST_AGENT_IMAGE` and `MIRRORD_TEST_IMAGE` name images that the cluster can pull.
 """
 
 import json
@@ -27,7 +27,7 @@ BUILD_SECONDS = 1800.0
 """Bringing up may first build Kubernetes from its modules."""
 
 
-class Unavailable(Exception):
+class ClusterUnavailableError(Exception):
     """Why there is no cluster here, as one sentence for the list of skipped tests."""
 
 
@@ -69,7 +69,7 @@ class Cluster:
 
 @contextmanager
 def provided() -> "Iterator[Cluster]":
-    """The cluster of the session. Raises `Unavailable` where there can be none."""
+    """The cluster of the session. Raises `ClusterUnavailableError` where there can be none."""
     given = os.environ.get("KUBECONFIG")
     if given:
         yield _opened(pathlib.Path(given.split(os.pathsep)[0]))
@@ -88,12 +88,12 @@ def provided() -> "Iterator[Cluster]":
 
 def _check_machine() -> None:
     if platform.system() != "Linux":
-        raise Unavailable("a cluster of its own needs Linux; set `KUBECONFIG` to use another one")
+        raise ClusterUnavailableError("a cluster of its own needs Linux; set `KUBECONFIG` to use another one")
     if os.geteuid() != 0:
-        raise Unavailable("a cluster of its own needs root; set `KUBECONFIG` to use another one")
+        raise ClusterUnavailableError("a cluster of its own needs root; set `KUBECONFIG` to use another one")
     has_binary = (STATE / "bin" / "kube").exists() or pathlib.Path(os.environ.get(PACKED, "/nonexistent")).is_file()
     if not has_binary and not shutil.which("go"):
-        raise Unavailable(f"no Kubernetes binary: set `{PACKED}` to a packed one, or install Go to build it")
+        raise ClusterUnavailableError(f"no Kubernetes binary: set `{PACKED}` to a packed one, or install Go")
 
 
 def _script(*words: str, seconds: float) -> str:
@@ -101,7 +101,7 @@ def _script(*words: str, seconds: float) -> str:
     done = subprocess.run([str(SCRIPT), *words], capture_output=True, text=True, timeout=seconds, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no words"]
-        raise Unavailable(f"`cluster {words[0]}` failed: {lines[-1]}")
+        raise ClusterUnavailableError(f"`cluster {words[0]}` failed: {lines[-1]}")
     return done.stdout
 
 
@@ -109,12 +109,12 @@ def _opened(kubeconfig: pathlib.Path) -> Cluster:
     is_local = kubeconfig.resolve() == (STATE / "admin.kubeconfig").resolve()
     path = shutil.which("kubectl") or (str(STATE / "bin" / "kubectl") if is_local else None)
     if path is None:
-        raise Unavailable("`kubectl` is not installed")
+        raise ClusterUnavailableError("`kubectl` is not installed")
     probe = Cluster(kubeconfig, path, is_local)
     try:
         items = probe.read("get", "nodes")["items"]
     except AssertionError as problem:
-        raise Unavailable(f"the cluster of `{kubeconfig}` does not answer: {problem}") from problem
+        raise ClusterUnavailableError(f"the cluster of `{kubeconfig}` does not answer: {problem}") from problem
     return Cluster(kubeconfig, path, is_local, tuple(sorted(filter(None, map(_ready_name, items))))[:MOST_NODES])
 
 

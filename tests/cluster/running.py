@@ -39,7 +39,10 @@ class Mirrord:
         self.cluster = cluster
         self._agent_image = agent_image
         self._folder = folder
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("MIRRORD_")}
+        # Where built files are is about the machine; every other variable of ours would change what is tested.
+        kept = ("MIRRORD_LAYER_FILE", "MIRRORD_AGENT_FILE")
+        ours = {name for name in os.environ if name.startswith("MIRRORD_") and name not in kept}
+        self._environment = {name: value for name, value in os.environ.items() if name not in ours}
 
     def command(
         self, program: "list[str]", target: str, namespace: str, config: "Mapping[str, Any] | None"
@@ -165,11 +168,12 @@ class Started:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(10)
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
         for reader in self._readers:
             reader.join(10)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
     def report(self) -> str:
         return "\n".join(["output so far:", *self._seen, "--- stderr", *self.errors])

@@ -1,9 +1,9 @@
 """What runs in the cluster for this tier: namespace `shop` with a deployment, its service, and a client pod.
 
-The deployment `web` serves a file over HTTP and echoes lines on another port, both with busybox alone; the echo holds its
-connection open, which shows what a steal does to connections that were there before. Each node has a pod `corner-N`,
-so that a target is on each node, wherever the scheduler would have put an agent. Everything is in one namespace, which
-is made anew for each session.
+The deployment `web` serves a file over HTTP and echoes lines on another port, both with busybox alone; the echo holds
+its connection open, which shows what a steal does to connections that were there before. Each node has a pod
+`corner-N`, so that a target is on each node, wherever the scheduler would have put an agent. Everything is in one
+namespace, which is made anew for each session.
 """
 
 import queue
@@ -147,6 +147,9 @@ class Conversation:
         self._process.kill()
         self._process.wait(10)
         self._reader.join(10)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -75,7 +75,8 @@ def test_death_by_signal_is_the_program_s(mirrord: Mirrord) -> None:
 
 def test_nothing_but_the_program_s_output_is_on_stdout(mirrord: Mirrord) -> None:
     outcome = mirrord.run("sh", "-c", "echo one; echo two >&2")
-    assert outcome.output == "one\n" and "two\n" in outcome.errors, outcome
+    assert outcome.output == "one\n", outcome
+    assert "two\n" in outcome.errors, outcome
 
 
 def test_short_form_takes_a_pod_s_name(mirrord: Mirrord, shop: Shop) -> None:

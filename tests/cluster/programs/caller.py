@@ -4,10 +4,10 @@ import socket
 import sys
 
 host, port = sys.argv[1], int(sys.argv[2])
-for _line in iter(sys.stdin.readline, ""):
-    try:
+try:
+    for _line in iter(sys.stdin.readline, ""):
         with socket.create_connection((host, port), timeout=30):
             print("connected", flush=True)
-    except OSError as problem:
-        print(f"lost {type(problem).__name__} {problem.errno}", flush=True)
-        sys.exit(9)
+except OSError as problem:
+    print(f"lost {type(problem).__name__} {problem.errno}", flush=True)
+    sys.exit(9)
