@@ -239,6 +239,22 @@ fn slow_question_stops_nobody() {
 }
 
 #[test]
+fn walk_along_a_known_path_costs_one_round_trip() {
+    const DELAY: Duration = Duration::from_millis(100);
+    let Some(world) = World::with_delay("walk", DELAY) else { return };
+    fs::create_dir_all(world.there("a/b/c/d")).unwrap();
+    fs::write(world.there("a/b/c/d/e"), "x").unwrap();
+    fs::metadata(world.here("a/b/c/d/e")).unwrap();
+    let forgotten = Instant::now() + Duration::from_millis(1050);
+    while Instant::now() < forgotten {
+        std::thread::yield_now();
+    }
+    let begun = Instant::now();
+    fs::metadata(world.here("a/b/c/d/e")).unwrap();
+    assert!(begun.elapsed() < DELAY * 2, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn nothing_but_the_root_itself_is_there_before_the_agent() {
     let Some(world) = World::new("early") else { return };
     drop(world);
@@ -299,6 +315,42 @@ fn everything_holds_for_an_ordinary_user() {
         .status()
         .unwrap();
     assert!(status.success());
+}
+
+/// Figures, not a test: `cargo test -p proxy_core --test root -- --ignored --nocapture figures`.
+#[test]
+#[ignore = "a benchmark"]
+fn figures() {
+    const ROUNDS: u32 = 20_000;
+    let Some(world) = World::new("figures") else { return };
+    fs::write(world.there("large"), vec![1; 512 << 20]).unwrap();
+    let measure = |what: &str, rounds: u32, mut run: Box<dyn FnMut(u32) + '_>| {
+        let begun = Instant::now();
+        (0..rounds).for_each(&mut run);
+        println!("{what}: {:.2} us", begun.elapsed().as_secs_f64() * 1e6 / f64::from(rounds));
+    };
+    let path = world.here("large");
+    measure("stat, known to the kernel", ROUNDS, Box::new(|_| assert!(fs::metadata(&path).is_ok())));
+    let names: Vec<_> = (0..2000).map(|number| world.here(&format!("missing-{number}"))).collect();
+    measure(
+        "stat of a missing name, known to the proxy",
+        2000,
+        Box::new(|at| assert!(fs::metadata(&names[at as usize]).is_err())),
+    );
+    fs::create_dir(world.there("d")).unwrap();
+    for number in 0..2000 {
+        File::create(world.there(&format!("d/{number}"))).unwrap();
+    }
+    let names: Vec<_> = (0..2000).map(|number| world.here(&format!("d/{number}"))).collect();
+    measure("stat that asks the pod", 2000, Box::new(|at| assert!(fs::metadata(&names[at as usize]).is_ok())));
+    let there: Vec<_> = (0..2000).map(|number| world.there(&format!("d/{number}"))).collect();
+    measure("the same without us", 2000, Box::new(|at| assert!(fs::metadata(&there[at as usize]).is_ok())));
+    let (begun, mut total, mut buffer) = (Instant::now(), 0, vec![0; 1 << 20]);
+    let mut file = File::open(&path).unwrap();
+    while let Ok(more @ 1..) = file.read(&mut buffer) {
+        total += more;
+    }
+    println!("sequential read: {:.0} MB/s", total as f64 / 1e6 / begun.elapsed().as_secs_f64());
 }
 
 /// This test program again, as another process that runs one of the helpers below.

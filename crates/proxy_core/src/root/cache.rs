@@ -19,7 +19,7 @@ use bytes::Bytes;
 use mirrord_protocol::agent::Attributes;
 
 use super::attributes::{identity, version};
-use super::tree::RemotePath;
+use super::tree::{RemotePath, parent};
 
 /// How long an answer of the pod is taken for the truth, by us and by the kernel.
 pub(super) const LIFETIME: Duration = Duration::from_secs(1);
@@ -192,15 +192,6 @@ impl Cache {
 
 fn left(at: Instant, now: Instant) -> Option<Duration> {
     LIFETIME.checked_sub(now.saturating_duration_since(at)).filter(|left| !left.is_zero())
-}
-
-/// The folder that a path lies in; none for the root.
-fn parent(path: &[u8]) -> Option<&[u8]> {
-    match path.iter().rposition(|&byte| byte == b'/')? {
-        0 if path.len() == 1 => None,
-        0 => Some(b"/"),
-        at => Some(&path[..at]),
-    }
 }
 
 #[cfg(test)]

@@ -13,10 +13,11 @@ use mirrord_protocol::agent::{Attributes, Statfs};
 
 use super::attributes::{absent, is_link, is_regular, synthetic_root, to_kernel, version};
 use super::cache::{Cache, Fact, Known, LIFETIME};
+use super::flights::{Flights, listing_key};
 use super::listing::{self, Listing};
 use super::reader::{HEAD, Reader};
 use super::source::Source;
-use super::tree::{ROOT, RemotePath, Tree};
+use super::tree::{ROOT, RemotePath, Tree, join, parent};
 
 /// The owner as the pod has it, for callers that see unmapped ids: user and group as little-endian `u32`.
 pub(super) const OWNER: &[u8] = b"security.mirrord.owner";
@@ -29,6 +30,7 @@ pub(super) struct Files {
     pub source: Source,
     pub tree: Mutex<Tree>,
     pub cache: Mutex<Cache>,
+    flights: Flights,
     handles: Mutex<HashMap<u64, Handle>>,
     next_handle: AtomicU64,
     pub opened: AtomicU64,
@@ -64,6 +66,7 @@ impl Files {
             source: Source::default(),
             tree: Mutex::new(Tree::new()),
             cache: Mutex::default(),
+            flights: Flights::default(),
             handles: Mutex::default(),
             next_handle: AtomicU64::new(1),
             opened: AtomicU64::new(0),
@@ -73,7 +76,9 @@ impl Files {
 
     /// A name in a directory: its attributes (number 0 if there is none) and how long they hold.
     pub(super) async fn lookup(self: &Arc<Self>, parent: u64, name: &[u8]) -> Result<(FileAttr, Duration), i32> {
-        let path = lock(&self.tree).child(parent, name)?;
+        let folder = lock(&self.tree).path(parent)?;
+        let path = join(&folder, name)?;
+        self.flights.note_step(folder, path.clone());
         match self.fact(&path, true).await? {
             (Fact::Exists(known), left) => {
                 let number = lock(&self.tree).enter(&path, &known.attributes)?;
@@ -238,17 +243,27 @@ impl Files {
         if let Some(fact) = lock(&self.cache).get(path, Instant::now()) {
             return Ok(fact);
         }
+        self.wait_for_listing(path).await;
+        if let Some(fact) = lock(&self.cache).get(path, Instant::now()) {
+            return Ok(fact);
+        }
+        self.walk_ahead(path);
+        let fact = self.flights.join(path, self.ask(path, wants_content)).await?;
+        Ok((fact, LIFETIME))
+    }
+
+    async fn ask(self: &Arc<Self>, path: &RemotePath, wants_content: bool) -> Result<Fact, i32> {
         // A node that the kernel has met before is in its page cache if anybody reads it.
         let is_new = wants_content && lock(&self.tree).number_at(path).is_none();
         let prefetch = if is_new { lock(&self.cache).prefetch() } else { 0 };
         match self.fetch(path, prefetch).await {
-            Ok(known) => Ok((Fact::Exists(known), LIFETIME)),
+            Ok(known) => Ok(Fact::Exists(known)),
             Err(libc::ENOENT) => {
                 let folder = lock(&self.cache).put_absent(path.clone(), Instant::now());
                 if let Some(folder) = folder {
                     self.list_soon(folder);
                 }
-                Ok((Fact::Absent, LIFETIME))
+                Ok(Fact::Absent)
             }
             Err(errno) => Err(errno),
         }
@@ -267,6 +282,45 @@ impl Files {
         Ok(cache.put(path.clone(), known, Instant::now()))
     }
 
+    /// Asks for the names behind `path` that the last walk took, if they have to be asked for too.
+    fn walk_ahead(self: &Arc<Self>, path: &RemotePath) {
+        for next in self.flights.walk_from(path) {
+            let is_met = lock(&self.tree).number_at(&next).is_some();
+            if !is_met || lock(&self.cache).get(&next, Instant::now()).is_some() || self.flights.has(&next) {
+                continue;
+            }
+            self.flights.announce(&next);
+            let files = self.clone();
+            self.runtime.spawn(async move {
+                // Whoever asks for it gets the errno; here it tells nobody anything.
+                let _ = files.flights.join(&next, files.ask(&next, false)).await;
+            });
+        }
+    }
+
+    /// Fetches the listing of a folder in which several names were missing.
+    fn list_soon(self: &Arc<Self>, folder: RemotePath) {
+        self.flights.announce(&listing_key(&folder));
+        let files = self.clone();
+        self.runtime.spawn(async move { files.list(folder).await });
+    }
+
+    async fn list(self: &Arc<Self>, folder: RemotePath) {
+        let ask = async { listing::page(self, &folder, 0).await.map(|_| Fact::Absent) };
+        if let Err(errno) = self.flights.join(&listing_key(&folder), ask).await {
+            tracing::debug!(errno, "a folder in which names are missing could not be listed");
+        }
+    }
+
+    async fn wait_for_listing(self: &Arc<Self>, path: &RemotePath) {
+        if let Some(folder) = parent(path) {
+            let folder = RemotePath::from(folder);
+            if self.flights.has(&listing_key(&folder)) {
+                self.list(folder).await;
+            }
+        }
+    }
+
     fn add(&self, handle: Handle) -> Result<u64, i32> {
         let mut handles = lock(&self.handles);
         if handles.len() >= MOST_HANDLES {
@@ -280,15 +334,6 @@ impl Files {
     fn close_soon(self: &Arc<Self>, handle: u64) {
         let files = self.clone();
         self.runtime.spawn(async move { files.source.close(handle).await });
-    }
-
-    fn list_soon(self: &Arc<Self>, folder: RemotePath) {
-        let files = self.clone();
-        self.runtime.spawn(async move {
-            if let Err(errno) = listing::page(&files, &folder, 0).await {
-                tracing::debug!(errno, "a folder in which names are missing could not be listed");
-            }
-        });
     }
 }
 

@@ -30,7 +30,7 @@ use mirrord_protocol::agent::Entry;
 use super::attributes::{kind, to_kernel};
 use super::files::{Files, lock};
 use super::listing::Listing;
-use super::tree::{ROOT, RemotePath, join};
+use super::tree::{ROOT, RemotePath, join, parent};
 
 /// Numbers are never used twice, so a generation tells nothing.
 const GENERATION: Generation = Generation(0);
@@ -310,8 +310,8 @@ fn dots(files: &Files, listing: &Listing, position: u64) -> (&'static str, u64) 
     if position == 0 {
         return (".", listing.number);
     }
-    let end = listing.path.iter().rposition(|&byte| byte == b'/').unwrap_or(0).max(1);
-    ("..", lock(&files.tree).number_at(&listing.path[..end]).unwrap_or(ROOT))
+    let folder = parent(&listing.path).unwrap_or(b"/");
+    ("..", lock(&files.tree).number_at(folder).unwrap_or(ROOT))
 }
 
 fn child(listing: &Listing, entry: &Entry) -> Option<(RemotePath, mirrord_protocol::agent::Attributes)> {

@@ -7,6 +7,7 @@
 //!      │ /dev/fuse
 //!   fuse ──> files ──┬─ tree      which number of the kernel's is which path
 //!                    ├─ cache     what is known, for one second
+//!                    ├─ flights   what is being asked, and what will be
 //!                    ├─ reader    an open file: head, window of read-ahead
 //!                    ├─ listing   an open directory
 //!                    └─ source ──> Remote (the agent, over the link)
@@ -28,6 +29,7 @@ mod attributes;
 mod cache;
 mod error;
 mod files;
+mod flights;
 mod fuse;
 mod holder;
 mod holder_child;

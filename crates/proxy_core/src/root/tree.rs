@@ -93,11 +93,6 @@ impl Tree {
         self.nodes.get(&number).map(|node| node.path.clone()).ok_or(libc::ESTALE)
     }
 
-    /// Path of the entry `name` of a directory.
-    pub(super) fn child(&self, parent: u64, name: &[u8]) -> Result<RemotePath, i32> {
-        join(&self.path(parent)?, name)
-    }
-
     /// Whether `attributes`, found at the node's path, belong to the node; if so the node remembers them.
     pub(super) fn refresh(&mut self, number: u64, attributes: &Attributes) -> bool {
         match self.nodes.get_mut(&number) {
@@ -208,6 +203,15 @@ pub(super) fn join(folder: &[u8], name: &[u8]) -> Result<RemotePath, i32> {
     Ok(path.into())
 }
 
+/// The folder that a path lies in; none for the root.
+pub(super) fn parent(path: &[u8]) -> Option<&[u8]> {
+    match path.iter().rposition(|&byte| byte == b'/')? {
+        0 if path.len() == 1 => None,
+        0 => Some(b"/"),
+        at => Some(&path[..at]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,7 +242,7 @@ mod tests {
         let first = tree.enter(&path("/a"), &directory(9)).unwrap();
         let second = tree.enter(&path("/b"), &directory(9)).unwrap();
         assert_ne!(first, second);
-        assert_eq!(&*tree.child(second, b"x").unwrap(), b"/b/x");
+        assert_eq!(&*tree.path(second).unwrap(), b"/b");
     }
 
     #[test]
@@ -271,7 +275,6 @@ mod tests {
         let mut tree = Tree::new();
         tree.forget(ROOT, u64::MAX);
         assert_eq!(&*tree.path(ROOT).unwrap(), b"/");
-        assert_eq!(&*tree.child(ROOT, b"x").unwrap(), b"/x");
     }
 
     #[test]
@@ -285,7 +288,10 @@ mod tests {
     }
 
     #[test]
-    fn too_long_path_is_refused() {
+    fn names_join_and_part() {
+        assert_eq!(&*join(b"/", b"x").unwrap(), b"/x");
+        assert_eq!(&*join(b"/a", b"x").unwrap(), b"/a/x");
+        assert_eq!((parent(b"/a/x"), parent(b"/a"), parent(b"/")), (Some(&b"/a"[..]), Some(&b"/"[..]), None));
         assert_eq!(join(&[b'a'; 4000], &[b'b'; 200]), Err(libc::ENAMETOOLONG));
     }
 }
