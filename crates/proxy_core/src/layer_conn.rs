@@ -115,11 +115,22 @@ async fn answer(mut asker: Asker, services: &Arc<Services>) {
             let answer = match services.ends.get(local, peer) {
                 Some(Ok(ends)) => Answer::Ends { peer: ends.peer, local: ends.local },
                 Some(Err(errno)) => Answer::Errno(errno),
-                None => Answer::Errno(ENOTCONN),
+                None => match services.bound.requested(local) {
+                    Some(requested) => Answer::Ends { peer, local: requested },
+                    None => Answer::Errno(ENOTCONN),
+                },
+            };
+            asker.answer(&answer).await;
+        }
+        Question::Bound { local, requested } => {
+            let answer = match services.bound.insert(local, requested) {
+                Ok(()) => Answer::Done,
+                Err(errno) => Answer::Errno(errno),
             };
             asker.answer(&answer).await;
         }
         Question::Listen { local, requested } => {
+            let requested = services.bound.requested(local).unwrap_or(requested);
             let port = services.remote_port(requested.port());
             let answer = match services.incoming.listen(&services.link, local, port).await {
                 Ok(()) => Answer::Done,

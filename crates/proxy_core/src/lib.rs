@@ -16,6 +16,7 @@
 
 mod arrivals;
 mod async_fd;
+mod bound;
 mod dns;
 mod ends;
 pub mod error;

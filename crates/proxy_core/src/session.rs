@@ -31,6 +31,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc;
 
 use crate::arrivals::{self, Arrivals, Doors};
+use crate::bound::Bound;
 use crate::ends::EndsTable;
 use crate::error::Error;
 use crate::events::{Counters, Event, Events};
@@ -86,6 +87,7 @@ pub(crate) struct Services {
     pub outgoing: Arc<Outgoing>,
     pub incoming: Arc<Incoming>,
     pub ends: Arc<EndsTable>,
+    pub bound: Bound,
     pub events: Arc<Events>,
     pub counters: Arc<Counters>,
     port_mapping: Vec<(u16, u16)>,
@@ -228,6 +230,7 @@ impl Session {
             }),
             incoming: incoming.clone(),
             ends,
+            bound: Bound::default(),
             events: self.events.clone(),
             counters: self.counters.clone(),
             port_mapping: self.settings.incoming.port_mapping.clone(),
