@@ -25,7 +25,9 @@ def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata
     return str(maturin.build_wheel(wheel_directory, config_settings, metadata_directory))
 
 
-def build_editable(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
+def build_editable(
+    wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
+) -> str:
     native.build()
     _set_maturin_arguments()
     return str(maturin.build_editable(wheel_directory, config_settings, metadata_directory))

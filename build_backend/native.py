@@ -2,12 +2,12 @@
 
 Called by `backend`. Settings, from the environment:
 
-- `MIRRORD_BUILD_PROFILE`: `release` (default) or `dev`, which shares `target/` with `cargo test`.
+- `MIRRORD_BUILD_PROFILE`: `release` (default) or `dev`, which shares the layer's build with `cargo test`.
 - `MIRRORD_BUILD_ZIG=1`: link against glibc 2.17 with cargo-zigbuild, as release wheels do.
 - `CARGO_BUILD_TARGET`: another platform's triple, for cross-building.
 
-Each of the two has its own target directory in a release build: cargo locks a directory, and the agent's static
-linking is a flag that must not reach the others.
+The agent's static linking is a flag that must not reach the others, so it is built for an explicit triple in a target
+directory of its own; the layer has its own too in a release build, because cargo locks a directory.
 """
 
 import os
@@ -62,12 +62,15 @@ def _triple() -> str:
 
 def _cargo(package: str, triple: str, folder: str, flags: list[str]) -> Path:
     """Build one package; returns the folder its files are in."""
-    target = _ROOT / "target" if profile() == "dev" else _ROOT / "target" / folder
+    shares_tests_build = profile() == "dev" and not flags
+    target = _ROOT / "target" if shares_tests_build else _ROOT / "target" / folder
     # The agent is static however it is built: zig's linker would bring musl-like surprises and no gain.
     zig = wants_zig() and not flags
     command = ["cargo", "zigbuild" if zig else "build", "--locked", "--package", package, "--profile", profile()]
     # With an explicit triple the flags reach the package, but not build scripts and macros, which must load libraries.
-    command += ["--target", f"{triple}.{_GLIBC}" if zig else triple, "--target-dir", str(target)]
+    if not shares_tests_build:
+        command += ["--target", f"{triple}.{_GLIBC}" if zig else triple]
+    command += ["--target-dir", str(target)]
     environment = dict(os.environ)
     if flags:
         environment["RUSTFLAGS"] = " ".join([environment.get("RUSTFLAGS", ""), *flags]).strip()
@@ -75,7 +78,7 @@ def _cargo(package: str, triple: str, folder: str, flags: list[str]) -> Path:
     print("+", " ".join(command), file=sys.stderr, flush=True)
     if subprocess.run(command, cwd=_ROOT, env=environment, check=False).returncode != 0:
         raise BuildError(f"failed to build `{package}`: cargo's messages are above")
-    return target / triple / ("debug" if profile() == "dev" else "release")
+    return (target if shares_tests_build else target / triple) / ("debug" if profile() == "dev" else "release")
 
 
 def _put(source: Path, mode: int) -> None:

@@ -24,6 +24,12 @@ _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from inside.{} import 
 _CODE = os.path.dirname(os.path.abspath(__file__))
 _OWN_FOLDERS = ("/tmp/", "/run/", "/var/", "/mnt/", "/app/", "/data/", "/dev/", "/sys/", "/proc/")
 """Folders of the machine that the sandbox replaces by its own."""
+_SWITCHES = {
+    "kernel.apparmor_restrict_unprivileged_userns": ("1", "0"),
+    "kernel.unprivileged_userns_clone": ("0", "1"),
+    "user.max_user_namespaces": ("0", "15000"),
+}
+"""Settings of the kernel that deny user namespaces: the value that does, and one that does not."""
 
 
 class SandboxError(Exception):
@@ -63,7 +69,9 @@ class Sandbox:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def start(self) -> None:
@@ -112,14 +120,16 @@ class Sandbox:
             raise SandboxError(f"The pod did not answer its customer: {outcome[1:].decode(errors='replace')}")
         return outcome[1:]
 
-    def run(self, argv: Sequence[str], *, as_customer: bool = False, **options: Any) -> subprocess.CompletedProcess[Any]:
+    def run(
+        self, argv: Sequence[str], *, as_customer: bool = False, **options: Any
+    ) -> subprocess.CompletedProcess[Any]:
         """Run a program inside, as the truth: the target's namespaces and environment, or the customer's network.
 
         `options` are those of `subprocess.run`; `env` adds to the target's environment.
         """
         process = self._customer if as_customer else self._target
-        added = options.pop("env", None) or {}
-        environment = {**content.ENVIRONMENT, **{os.fsencode(name): os.fsencode(value) for name, value in added.items()}}
+        added = {os.fsencode(name): os.fsencode(value) for name, value in (options.pop("env", None) or {}).items()}
+        environment = {**content.ENVIRONMENT, **added}
         return subprocess.run(_command("enter", str(process), *argv), env=environment, **options)
 
     def _await_ready(self, control: socket.socket) -> tuple[int, int]:
@@ -164,7 +174,9 @@ def _explain(step: str, number: int, text: str) -> SandboxError:
     if denied is not None:
         return SandboxError("The demo target needs user namespaces, and this machine denies them to you", denied)
     if step == "network" and number in (errno.EOPNOTSUPP, errno.ENODEV):
-        return SandboxError("The demo target needs a `veth` network device, which this kernel lacks", "Run `modprobe veth` as root")
+        return SandboxError(
+            "The demo target needs `veth` devices, which this kernel lacks", "Run `modprobe veth` as root"
+        )
     return SandboxError(f"The demo target could not be made ({step}): {text}")
 
 
@@ -172,23 +184,17 @@ def _denied_namespaces(step: str, number: int) -> str | None:
     """What to do, when the failure is a refusal of user namespaces."""
     if number not in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.EINVAL):
         return None
-    switches = {
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": ("1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
-        "/proc/sys/kernel/unprivileged_userns_clone": ("0", "sysctl kernel.unprivileged_userns_clone=1"),
-        "/proc/sys/user/max_user_namespaces": ("0", "sysctl user.max_user_namespaces=15000"),
-    }
-    for path, (closed, command) in switches.items():
-        if _first_word(path) == closed:
-            return f"Allow them with `{command}` as root, or run this as root"
+    for name, (closed, opened) in _SWITCHES.items():
+        if _setting(name) == closed:
+            return f"Allow them with `sysctl {name}={opened}` as root, or run this as root"
     if step == "namespaces":
         return "Run this as root; in a container, start it with `--security-opt seccomp=unconfined` or `--privileged`"
     return None
 
 
-def _first_word(path: str) -> str:
+def _setting(name: str) -> str:
     try:
-        with open(path) as file:
+        with open(f"/proc/sys/{name.replace('.', '/')}") as file:
             return file.read(32).strip()
     except OSError:
         return ""
-

@@ -1,6 +1,7 @@
 """The process that makes a sandbox, holds it while its creator lives, and takes it down.
 
-Started by `mirrord.demo.sandbox` as `python -I -S -c … FD PARENT [SHARED…]`; FD is a socket to the creator. Theory of operation:
+Started by `mirrord.demo.sandbox` as `python -I -S -c … FD PARENT [SHARED…]`; FD is a socket to the creator. Theory of
+operation:
 
     creator ── FD ── builder (machine's PID namespace, no network or files of its own left)
                        ├─ PID 1 of the sandbox: root file system, then the cluster's services
@@ -29,7 +30,7 @@ _NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linu
 _STEP_SECONDS = 20.0
 
 
-class _Failure(Exception):
+class _StepError(Exception):
     """A step that did not work: `args == (step, errno, text)`."""
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     os.umask(0o022)
     try:
         init, target, customer_process = _build(shared, creator)
-    except _Failure as failure:
+    except _StepError as failure:
         creator.sendall("failed {} {} {}\n".format(*failure.args).encode())
         sys.exit(1)
     try:
@@ -53,9 +54,9 @@ def main() -> None:
 
 def _build(shared: "list[str]", creator: socket.socket) -> "tuple[int, int, int]":
     code = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    with _step("namespaces"):
+    with _Step("namespaces"):
         _enter_namespaces()
-    with _step("network"):
+    with _Step("network"):
         network = Network()
     here, there = socket.socketpair()
     init = os.fork()
@@ -64,17 +65,17 @@ def _build(shared: "list[str]", creator: socket.socket) -> "tuple[int, int, int]
         _become_init(there, shared, code)
     there.close()
     try:
-        with _step("network"):
+        with _Step("network"):
             network.configure()
         here.settimeout(_STEP_SECONDS)
-        with _step("files"):
+        with _Step("files"):
             # If PID 1 has failed already, what it said is still there to be read.
             _tell(here, b"n")
             answer = here.recv(4096)
         if answer != b"ready":
-            raise _Failure(*(answer.decode(errors="replace") or "files 0 PID 1 of the sandbox died").split(" ", 2))
+            raise _StepError(*(answer.decode(errors="replace") or "files 0 PID 1 of the sandbox died").split(" ", 2))
         os.chdir("/")
-        with _step("processes"):
+        with _Step("processes"):
             target = _start_target(here, creator)
             customer_process = _start_customer(here, creator, network.customer_namespace)
     except BaseException:
@@ -86,8 +87,8 @@ def _build(shared: "list[str]", creator: socket.socket) -> "tuple[int, int, int]
     return init, target, customer_process
 
 
-class _step:
-    """Turns an OSError into a `_Failure` that names the step."""
+class _Step:
+    """Turns an OSError into a `_StepError` that names the step."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -97,7 +98,7 @@ class _step:
 
     def __exit__(self, kind: object, error: "BaseException | None", trace: object) -> None:
         if isinstance(error, OSError):
-            raise _Failure(self._name, error.errno or 0, error.strerror or str(error)) from error
+            raise _StepError(self._name, error.errno or 0, error.strerror or str(error)) from error
 
 
 def _enter_namespaces() -> None:

@@ -43,7 +43,8 @@ ENVIRONMENT: "dict[bytes, bytes]" = {
 
 SETTINGS = b'{"currency": "EUR", "discount": 5, "source": "only in the pod"}\n'
 HOSTS = (
-    f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n{POD_V4}\t{HOST_NAME}\n10.77.0.3\tlegacy-db legacy-db.example\n"
+    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n"
+    f"{POD_V4}\t{HOST_NAME}\n{DATABASE_V4}\tlegacy-db legacy-db.example\n"
 ).encode()
 RESOLV_CONF = f"nameserver {DNS_V4}\nsearch {DOMAIN}\noptions ndots:2 timeout:2 attempts:2\n".encode()
 NSSWITCH = b"passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"

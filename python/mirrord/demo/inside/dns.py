@@ -11,6 +11,7 @@ _AUTHORITATIVE, _RESPONSE, _TRUNCATED, _RECURSION_AVAILABLE = 0x0400, 0x8000, 0x
 _PLAIN_UDP_LIMIT = 512
 _TTL = 5
 
+
 def _name(text: str) -> bytes:
     return b"".join(bytes([len(label)]) + label.encode() for label in text.split(".")) + b"\0"
 

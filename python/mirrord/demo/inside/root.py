@@ -30,12 +30,11 @@ def build(shared: "list[str]", code: str, before_entering: "Callable[[], None]")
     for name in os.listdir("/"):
         if name not in _OWN:
             _take_over(name)
-    for name, mode in (("dev", 0o755), ("run", 0o755), ("var", 0o755), ("tmp", 0o1777), ("proc", 0o555), ("mnt", 0o755)):
+    for name in ("dev", "run", "var", "proc", "mnt", "sys"):
+        os.mkdir(f"{_NEW}/{name}", 0o755)
+    for name in ("tmp", "var/tmp", "dev/shm"):
         os.mkdir(f"{_NEW}/{name}")
-        os.chmod(f"{_NEW}/{name}", mode)
-    os.mkdir(f"{_NEW}/sys")
-    os.mkdir(f"{_NEW}/var/tmp", 0o755)
-    os.chmod(f"{_NEW}/var/tmp", 0o1777)
+        os.chmod(f"{_NEW}/{name}", 0o1777)
     _bind("/etc", f"{_NEW}/etc", read_only=True)
     _overlay_etc()
     _devices()
@@ -101,8 +100,6 @@ def _devices() -> None:
     for name in _DEVICES:
         if os.path.exists(f"/dev/{name}"):
             _bind(f"/dev/{name}", f"{_NEW}/dev/{name}")
-    os.mkdir(f"{_NEW}/dev/shm")
-    os.chmod(f"{_NEW}/dev/shm", 0o1777)
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")):
         os.symlink(target, f"{_NEW}/dev/{name}")
     os.symlink("/proc/self/fd/2", f"{_NEW}/dev/stderr")

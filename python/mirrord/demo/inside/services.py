@@ -116,7 +116,7 @@ async def _web(reader: "asyncio.StreamReader", writer: "asyncio.StreamWriter") -
     async def serve() -> None:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
-            method, path = (head.split(b" ", 2) + [b"", b""])[:2]
+            method, path = [*head.split(b" ", 2), b"", b""][:2]
             length = _content_length(head)
             if path == b"/echo":
                 body = await reader.readexactly(length)
@@ -137,7 +137,7 @@ async def _control(reader: "asyncio.StreamReader", writer: "asyncio.StreamWriter
 
     async def serve() -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        target = (head.split(b" ", 2) + [b"", b""])[1]
+        target = [*head.split(b" ", 2), b"", b""][1]
         if not target.startswith(b"/ask"):
             writer.write(_response(b"404 Not Found", b"ask for /ask or /ask/PATH\n", True))
             return

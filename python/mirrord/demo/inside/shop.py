@@ -1,8 +1,8 @@
 """The target process: the pod's own service. It answers port 80 on the listening sockets it inherits.
 
 Started by `builder` with the target's environment; `/proc/PID/environ` of this process is what the agent reads. Paths:
-`/client` gives the client's address, every other the body that `content.POD_BODY` repeats. A connection serves any number of
-requests, so that a test can hold one open across a steal.
+`/client` gives the client's address, every other the body that `content.POD_BODY` repeats. A connection serves any
+number of requests, so that a test can hold one open across a steal.
 """
 
 import socket

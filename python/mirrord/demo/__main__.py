@@ -1,0 +1,6 @@
+"""`python -m mirrord.demo` is `mirrord demo`."""
+
+from mirrord.demo import main
+
+if __name__ == "__main__":
+    main()
