@@ -89,7 +89,8 @@ impl RootError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match (self.step, self.errno) {
-            (Step::Namespace | Step::UserMap, libc::EPERM | libc::EACCES) => Some(
+            // AppArmor lets the namespace be made, and then denies the first thing done in it.
+            (Step::Namespace | Step::UserMap | Step::Propagation, libc::EPERM | libc::EACCES) => Some(
                 "Allow unprivileged user namespaces: `sudo sysctl kernel.unprivileged_userns_clone=1` on Debian, \
                  `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu 24.04 or newer, a seccomp profile \
                  that admits `unshare` and `mount` in a container; or run as root",

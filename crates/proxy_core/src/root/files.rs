@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,9 +13,10 @@ use mirrord_protocol::agent::{Attributes, Statfs};
 
 use super::attributes::{absent, is_link, is_regular, synthetic_root, to_kernel, version};
 use super::cache::{Cache, Fact, Known, LIFETIME};
+use super::eviction;
 use super::flights::{Flights, listing_key};
 use super::listing::{self, Listing};
-use super::reader::{HEAD, Reader};
+use super::reader::{Reader, head_size};
 use super::source::Source;
 use super::tree::{ROOT, RemotePath, Tree, join, parent};
 
@@ -31,6 +32,8 @@ pub(super) struct Files {
     pub tree: Mutex<Tree>,
     pub cache: Mutex<Cache>,
     flights: Flights,
+    /// For telling the kernel to forget; there as soon as the kernel is served.
+    pub notifier: OnceLock<fuser::Notifier>,
     handles: Mutex<HashMap<u64, Handle>>,
     next_handle: AtomicU64,
     pub opened: AtomicU64,
@@ -67,6 +70,7 @@ impl Files {
             tree: Mutex::new(Tree::new()),
             cache: Mutex::default(),
             flights: Flights::default(),
+            notifier: OnceLock::new(),
             handles: Mutex::default(),
             next_handle: AtomicU64::new(1),
             opened: AtomicU64::new(0),
@@ -82,6 +86,7 @@ impl Files {
         match self.fact(&path, true).await? {
             (Fact::Exists(known), left) => {
                 let number = lock(&self.tree).enter(&path, &known.attributes)?;
+                eviction::start_if_due(self);
                 Ok((to_kernel(number, &known.attributes), left))
             }
             (Fact::Absent, left) => Ok((absent(), left)),
@@ -122,7 +127,7 @@ impl Files {
             lock(&self.cache).note_used(content.len());
             return self.opened(path, number, &known.attributes, content.clone(), None);
         }
-        let (handle, attributes, head) = self.source.open(&path, HEAD).await?;
+        let (handle, attributes, head) = self.source.open(&path, head_size()).await?;
         if !lock(&self.tree).refresh(number, &attributes) {
             // The name has got another file; on ESTALE the kernel looks it up again.
             self.close_soon(handle);

@@ -28,6 +28,7 @@ use fuser::{
 use mirrord_protocol::agent::Entry;
 
 use super::attributes::{kind, to_kernel};
+use super::eviction;
 use super::files::{Files, lock};
 use super::listing::Listing;
 use super::tree::{ROOT, RemotePath, join, parent};
@@ -44,7 +45,8 @@ pub(super) fn serve(files: Arc<Files>, device: OwnedFd) -> io::Result<()> {
     config.n_threads = Some(THREADS);
     // Who may come in is the kernel's decision, made in the ids of the mount's own namespace.
     config.acl = SessionACL::All;
-    let session = Session::from_fd(Adapter { files }, device, SessionACL::All, config)?;
+    let session = Session::from_fd(Adapter { files: files.clone() }, device, SessionACL::All, config)?;
+    files.notifier.get_or_init(|| session.notifier());
     let run = move || {
         if let Err(cause) = session.run() {
             tracing::error!("failed to serve the remote root: {cause}");
@@ -255,6 +257,7 @@ impl Filesystem for Adapter {
                 Ok(()) => reply.ok(),
                 Err(errno) => reply.error(Errno::from_i32(errno)),
             }
+            eviction::start_if_due(&files);
         });
     }
 

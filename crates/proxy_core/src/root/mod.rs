@@ -28,6 +28,7 @@
 mod attributes;
 mod cache;
 mod error;
+mod eviction;
 mod files;
 mod flights;
 mod fuse;

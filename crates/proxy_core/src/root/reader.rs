@@ -26,7 +26,7 @@ use super::files::{Files, lock};
 use super::tree::RemotePath;
 
 /// Comes along with `open`. A multiple of the kernel's read-ahead, so that its requests do not straddle chunks.
-pub(super) const HEAD: u32 = 128 * 1024;
+const HEAD: u32 = 128 * 1024;
 const CHUNK: u64 = 256 * 1024;
 /// Chunks in flight ahead of the reader: 4 MiB.
 const WIDEST: u64 = 16;
@@ -34,10 +34,15 @@ const WIDEST: u64 = 16;
 const KEPT_BEHIND: u64 = 4;
 /// Largest single question; the frame's limit leaves room for this.
 const LARGEST_READ: u64 = 512 * 1024;
-/// Memory for what is read ahead, over all open files. Beyond it reads are exact.
+/// Memory for what is read ahead, heads included, over all open files. Beyond it reads are exact.
 const MOST_AHEAD: usize = 64 << 20;
 
 static AHEAD: AtomicUsize = AtomicUsize::new(0);
+
+/// How much of a file is to come along with its opening.
+pub(super) fn head_size() -> u32 {
+    if AHEAD.load(Ordering::Relaxed) < MOST_AHEAD { HEAD } else { 0 }
+}
 
 /// An open regular file.
 pub(super) struct Reader {
@@ -78,6 +83,7 @@ impl Reader {
     ) -> Reader {
         let window = Mutex::new(Window { version, ..Window::default() });
         let handle = OnceCell::new_with(handle);
+        AHEAD.fetch_add(head.len(), Ordering::Relaxed);
         Reader { path, number, head, version, size, at: Instant::now(), handle, window }
     }
 
@@ -206,6 +212,12 @@ impl Reader {
             Ok(handle)
         };
         self.handle.get_or_try_init(open).await.copied()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        AHEAD.fetch_sub(self.head.len(), Ordering::Relaxed);
     }
 }
 

@@ -21,8 +21,12 @@ use super::attributes::{Identity, Version, identity, is_directory, is_link, stab
 
 /// The kernel's number for the root.
 pub(super) const ROOT: u64 = 1;
-/// More nodes than any program touches at once; the kernel forgets under memory pressure.
+/// Above this many nodes closed files are evicted.
+const MANY_NODES: usize = 1 << 17;
+/// Directories and open files alone; more than any program touches at once.
 const MOST_NODES: usize = 1 << 20;
+/// Closed files that one eviction takes.
+const MOST_VICTIMS: usize = MANY_NODES / 2;
 /// First number of one's own, above all stable ones.
 const FIRST_OWN: u64 = 1 << 62;
 /// `PATH_MAX` without its NUL.
@@ -44,6 +48,7 @@ pub(super) struct Tree {
     by_path: HashMap<RemotePath, u64>,
     by_identity: HashMap<Identity, u64>,
     next_own: u64,
+    evict_at: usize,
 }
 
 // === impl Tree ===
@@ -57,6 +62,7 @@ impl Tree {
             by_path: HashMap::from([(path, ROOT)]),
             by_identity: HashMap::new(),
             next_own: FIRST_OWN,
+            evict_at: MANY_NODES,
         }
     }
 
@@ -132,6 +138,31 @@ impl Tree {
             node.opens = node.opens.saturating_sub(1);
             self.remove_if_unused(number);
         }
+    }
+
+    /// Whether it is time to evict, and nobody does so already.
+    pub(super) fn begin_eviction(&mut self) -> bool {
+        let is_due = self.nodes.len() >= self.evict_at;
+        if is_due {
+            self.evict_at = usize::MAX;
+        }
+        is_due
+    }
+
+    /// The eviction is over; where it did not help, the next one is some way off.
+    pub(super) fn end_eviction(&mut self) {
+        self.evict_at = MANY_NODES.max(self.nodes.len() + MANY_NODES / 4);
+    }
+
+    /// Folder and name of files that the kernel holds for no better reason than that it once met them.
+    pub(super) fn closed_files(&self) -> Vec<(u64, Vec<u8>)> {
+        let closed = self.nodes.values().filter(|node| node.opens == 0 && !is_directory(&node.attributes));
+        let place = |node: &Node| {
+            let folder = parent(&node.path)?;
+            let name = node.path.rsplit(|&byte| byte == b'/').next()?;
+            Some((self.number_at(folder)?, name.to_vec()))
+        };
+        closed.filter_map(place).take(MOST_VICTIMS).collect()
     }
 
     /// The node that has this path now.
@@ -268,6 +299,22 @@ mod tests {
         assert!(!tree.refresh(old, &file(10)));
         assert_eq!(tree.unlinked(old).map(|attributes| attributes.nlink), Some(0));
         assert!(tree.unlinked(new).is_none());
+    }
+
+    #[test]
+    fn closed_files_are_evicted_and_nothing_else() {
+        let mut tree = Tree::new();
+        tree.enter(&path("/d"), &directory(8)).unwrap();
+        let open = tree.enter(&path("/d/open"), &file(9)).unwrap();
+        tree.opened(open, Version::default());
+        assert!(tree.closed_files().is_empty() && !tree.begin_eviction());
+        for ino in 10..10 + MANY_NODES as u64 {
+            tree.enter(&path(&format!("/d/{ino}")), &file(ino)).unwrap();
+        }
+        assert_eq!(tree.closed_files().len(), MOST_VICTIMS);
+        assert!(tree.begin_eviction() && !tree.begin_eviction());
+        tree.end_eviction();
+        assert!(!tree.begin_eviction());
     }
 
     #[test]
