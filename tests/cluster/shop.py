@@ -2,8 +2,8 @@
 
 The deployment `web` serves a file over HTTP and echoes lines on another port, both with busybox alone; the echo holds
 its connection open, which shows what a steal does to connections that were there before. Each node has a pod
-`corner-N`, so that a target is on each node, wherever the scheduler would have put an agent. Everything is in one
-namespace, which is made anew for each session.
+`corner-N`, so that a target is on each node, wherever the scheduler would have put an agent; deployment and client are
+on different nodes, if there are two. Everything is in one namespace, which is made anew for each session.
 """
 
 import queue
@@ -78,6 +78,7 @@ class Shop:
 
     def _deployment(self) -> "dict[str, Any]":
         pod = {
+            "nodeName": self.cluster.nodes[-1],
             "terminationGracePeriodSeconds": 0,
             "containers": [
                 self._container("web", _SERVE, ENVIRONMENT),
@@ -101,7 +102,7 @@ class Shop:
         return self._pod(f"corner-{number}", {"nodeName": node})
 
     def _client(self) -> "dict[str, Any]":
-        return self._pod("client", {})
+        return self._pod("client", {"nodeName": self.cluster.nodes[0]})
 
     def _pod(self, name: str, placement: "dict[str, Any]") -> "dict[str, Any]":
         container = self._container("main", "exec sleep 1000000", {"SHOP_NAME": name}, mounts=False)
