@@ -278,6 +278,25 @@ fn end_of_the_root_ends_the_holder_and_its_folder() {
 }
 
 #[test]
+fn holder_keeps_little_memory_of_the_proxy() {
+    let ballast = vec![1u8; 64 << 20];
+    let Some(world) = World::new("memory") else { return };
+    let holder = world.root.as_ref().unwrap().holder();
+    let status = || fs::read_to_string(format!("/proc/{holder}/status")).unwrap();
+    let resident = |status: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while resident(&status()) > 4096 {
+        assert!(Instant::now() < deadline, "{}", status());
+        std::thread::yield_now();
+    }
+    assert_eq!(status().lines().next(), Some("Name:\tmirrord-root"));
+    assert_eq!(ballast[ballast.len() - 1], 1);
+}
+
+#[test]
 fn killed_proxy_leaves_neither_holder_nor_folder() {
     let Some(world) = World::new("killed") else { return };
     let folder = world.scratch.join("other-session");

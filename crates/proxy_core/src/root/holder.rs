@@ -27,12 +27,14 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::error::{RootError, Step};
-use super::holder_child::{self, FAILED, MOUNTED, Plan, READY};
+use super::holder_child::{self, FAILED, MOST_REGIONS, MOUNTED, Plan, READY};
 
 /// Setting up takes milliseconds; this is for a machine that is all but dead.
 const SET_UP_LIMIT: Duration = Duration::from_secs(10);
 /// After our end of the socket is closed, before it is killed.
 const END_LIMIT: Duration = Duration::from_secs(1);
+/// Smaller ones may be the variables of libc, which its system call wrappers look at.
+const SMALLEST_REGION: usize = 128 * 1024;
 /// Above the numbers that the holder moves its descriptors to.
 const FIRST_FREE: RawFd = 10;
 
@@ -160,8 +162,33 @@ fn prepare(folder: &Path, socket: OwnedFd) -> Result<(Plan, [OwnedFd; 4]), RootE
         privileged: user.is_root(),
         user_map: format!("0 {} 1", user.as_raw()).into_bytes(),
         group_map: format!("0 {} 1", group.as_raw()).into_bytes(),
+        unneeded: unneeded_memory(),
     };
     Ok((plan, descriptors))
+}
+
+/// The largest regions of private memory, without those that hold the calling thread's stack and its errno.
+fn unneeded_memory() -> [(usize, usize); MOST_REGIONS] {
+    let here = 0u8;
+    // SAFETY: only the address is taken.
+    let needed = [(&raw const here).addr(), unsafe { libc::__errno_location() }.addr()];
+    // Without the list the holder is larger than it needs to be, no more.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let region = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+        let is_ours = fields.next() == Some("rw-p") && matches!(fields.nth(3), None | Some("[heap]"));
+        let is_needed = needed.iter().any(|address| (start..end).contains(address));
+        (is_ours && !is_needed).then_some((start, end.checked_sub(start)?))
+    };
+    let mut regions: Vec<_> = maps.lines().filter_map(region).filter(|&(_, len)| len >= SMALLEST_REGION).collect();
+    regions.sort_by_key(|&(_, len)| std::cmp::Reverse(len));
+    let mut largest = [(0, 0); MOST_REGIONS];
+    for (slot, region) in largest.iter_mut().zip(regions) {
+        *slot = region;
+    }
+    largest
 }
 
 /// Makes the holder, with all signals blocked in it from its first instruction on.

@@ -41,7 +41,12 @@ pub(super) struct Plan {
     /// `0 UID 1` and `0 GID 1`.
     pub user_map: Vec<u8>,
     pub group_map: Vec<u8>,
+    /// Start and length of memory that the holder has no use for.
+    pub unneeded: [(usize, usize); MOST_REGIONS],
 }
+
+/// The largest regions make up nearly all of it.
+pub(super) const MOST_REGIONS: usize = 64;
 
 /// Kinds of messages to the proxy; each message is three native `u32`: kind, then step and errno of a failure, or
 /// whether the ids of the pod can be shown.
@@ -70,15 +75,41 @@ pub(super) unsafe fn run(plan: &Plan) -> ! {
     // SAFETY: the caller's contract is that of `set_up`; `clean_up` and `_exit` only touch what `set_up` arranged.
     unsafe {
         match set_up(plan) {
-            Ok(()) => wait_for_end(),
+            Ok(()) => {}
             Err(Failure(step, errno)) => {
                 if send(FAILED, step as u32, errno.unsigned_abs(), -1).is_ok() {
                     libc::_exit(1);
                 }
             }
         }
-        clean_up(plan);
+        let mut name = [0; MOST_NAME];
+        copy_name(&plan.name, &mut name);
+        // After this, `plan` and what it points to is gone; `name` is on our stack.
+        give_memory_back(plan.unneeded);
+        wait_for_end();
+        clean_up(&name);
         libc::_exit(0)
+    }
+}
+
+/// `NAME_MAX` and its NUL.
+const MOST_NAME: usize = 256;
+
+fn copy_name(from: &CStr, to: &mut [libc::c_char; MOST_NAME]) {
+    // The last byte stays NUL, whatever the length.
+    for (to, from) in to[..MOST_NAME - 1].iter_mut().zip(from.to_bytes()) {
+        *to = *from as libc::c_char;
+    }
+}
+
+/// What this copy of the proxy holds would otherwise stay in memory twice as soon as the proxy changes it.
+unsafe fn give_memory_back(regions: [(usize, usize); MOST_REGIONS]) {
+    for (start, len) in regions {
+        if len > 0 {
+            // SAFETY: private memory of this process; nothing that runs from here on refers to it (the list leaves out
+            // this stack and the thread-local errno). Failure leaves it as it is.
+            unsafe { libc::madvise(start as *mut libc::c_void, len, libc::MADV_DONTNEED) };
+        }
     }
 }
 
@@ -186,12 +217,12 @@ unsafe fn wait_for_end() {
 }
 
 /// Removes what a session leaves in its folder, and nothing else. The descriptors are from the namespace outside.
-unsafe fn clean_up(plan: &Plan) {
+unsafe fn clean_up(name: &[libc::c_char; MOST_NAME]) {
     // SAFETY: plain system calls on own descriptors and living strings. What is already gone is no error.
     unsafe {
         libc::unlinkat(FOLDER, c"proxy.sock".as_ptr(), 0);
         libc::unlinkat(FOLDER, c"policy".as_ptr(), 0);
-        libc::unlinkat(PARENT, plan.name.as_ptr(), libc::AT_REMOVEDIR);
+        libc::unlinkat(PARENT, name.as_ptr(), libc::AT_REMOVEDIR);
     }
 }
 
