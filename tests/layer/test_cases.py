@@ -8,6 +8,7 @@ from .requirements import lacking
 from .world import World
 
 
+@pytest.mark.timeout(100)  # three runs, each with a limit of its own
 @pytest.mark.parametrize("case", cases.ALL, ids=[case.id for case in cases.ALL])
 def test_in_context_is_as_its_oracle(case: Case, world: World) -> None:
     reason = lacking(case, world.stage)

@@ -138,6 +138,9 @@ class Started:
             self.process.stdin.close()
         for reader in self._readers:
             reader.join(10)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
 
     def report(self) -> str:
         return "output so far:\n" + "\n".join([*self.lines, "--- stderr", *self.errors])
