@@ -1,0 +1,65 @@
+"""The agent is gone in mid-session: every call of the program fails with its documented errno in bounded time."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+from mirrord.demo.inside import content
+from mirrord.demo.sandbox import Sandbox
+
+from .test_redirect import PYTHON, _agent_of
+
+PROGRAM = f"""
+import errno, socket, sys, time
+database = socket.create_connection(("db.shop.internal", 5432), 10)
+database.recv(100)
+print("connected", flush=True)
+sys.stdin.readline()
+def attempt(name, call):
+    begin = time.monotonic()
+    try:
+        call()
+        outcome = "ok"
+    except socket.gaierror as problem:
+        outcome = f"gaierror {{problem.errno}}"
+    except OSError as problem:
+        outcome = errno.errorcode.get(problem.errno, str(problem))
+    print(name, outcome, "late" if time.monotonic() - begin > 5 else "in time", flush=True)
+database.settimeout(10)
+attempt("open-connection", lambda: database.recv(1) or 1 / 1)
+attempt("connect", lambda: socket.create_connection(("{content.WEB_V4}", {content.WEB_PORT}), 10))
+attempt("name", lambda: socket.getaddrinfo("never-asked.shop.internal", 80))
+attempt("file", lambda: open("/data/deep/er/est/leaf.txt").read())
+attempt("local-file", lambda: open("/etc/passwd").read())
+print("alive", flush=True)
+"""
+
+
+def test_calls_fail_in_time_and_the_program_lives(sandbox: Sandbox) -> None:
+    command = [sys.executable, "-m", "mirrord", "exec", "--target", f"process/{sandbox.pid}", "--", PYTHON, "-c", PROGRAM]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd="/tmp") as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "connected\n"
+            os.kill(_agent_of(process), signal.SIGKILL)
+            output, errors = process.communicate("go on\n", timeout=40)
+        finally:
+            process.kill()
+    outcomes = dict(line.split(" ", 1) for line in output.splitlines())
+    assert outcomes["connect"] == "ECONNRESET in time", output
+    assert outcomes["name"].endswith(" in time") and outcomes["name"].startswith("gaierror -3"), output
+    assert outcomes["local-file"] == "ok in time", output
+    # A closed end and a reset both tell the program at once.
+    assert outcomes["open-connection"] in ("ECONNRESET in time", "ok in time"), output
+    assert outcomes["file"].split()[0] in ("EIO", "ENOENT"), output
+    if os.access("/dev/fuse", os.R_OK | os.W_OK):
+        assert outcomes["file"] == "EIO in time", output
+    assert "alive" in output
+    assert process.returncode == 0
+    assert "agent" in errors
+    with contextlib.suppress(FileNotFoundError):
+        assert not list(pathlib.Path("/tmp").glob(f"mirrord-{process.pid}-*"))
