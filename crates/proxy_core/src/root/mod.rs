@@ -80,7 +80,7 @@ impl Root {
         let (mut holder, device) = holder::start(folder)?;
         let files = Arc::new(Files::new(runtime));
         fuse::serve(files.clone(), device).map_err(|cause| RootError::new(Step::Serve, &cause))?;
-        let shows_ids = holder.wait_ready()?;
+        let shows_ids = holder.wait_ready()? && has_all_ids();
         let path = format!("/proc/{}/root", holder.pid());
         let device = std::fs::metadata(format!("{path}/")).map_err(|cause| RootError::new(Step::Serve, &cause))?.dev();
         Ok(Root { files, path: path.into_bytes(), device, shows_ids, holder })
@@ -116,6 +116,12 @@ impl Root {
     pub fn counters(&self) -> Counters {
         Counters { opened: self.files.opened.load(Ordering::Relaxed), bytes: self.files.read.load(Ordering::Relaxed) }
     }
+}
+
+/// Whether this process is in the initial user namespace, or one that maps all ids: root of a container may be neither.
+fn has_all_ids() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 impl Drop for Root {
