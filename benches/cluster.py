@@ -56,9 +56,8 @@ class ClusterPlace:
     def __init__(self, cluster: machine.Cluster, programs: Programs, image: str | None) -> None:
         self.cluster = cluster
         self.programs = programs
-        self.target: tuple[str, ...] = ("--target", "pod/target", "-n", _NAMESPACE, "--kubeconfig", str(cluster.kubeconfig))
-        if image:
-            self.target += ("--agent-image", image)
+        where = ("--target", "pod/target", "-n", _NAMESPACE, "--kubeconfig", str(cluster.kubeconfig))
+        self.target = (*where, "--agent-image", image) if image else where
         address = str(cluster.read("get", "pod", "target", "-n", _NAMESPACE)["status"]["podIP"])
         name = "kubernetes.default.svc.cluster.local"
         self.layout = Layout(address, name, f"{_FOLDER}/large", f"{_FOLDER}/small", _SHOP_PORT)
@@ -69,8 +68,9 @@ class ClusterPlace:
     def customer(self) -> float:
         """Timed inside the customer's pod: `kubectl exec` costs a hundred requests."""
         url = f"http://{self.layout.address}:{_SHOP_PORT}/"
-        script = f"set -- $(cut -d' ' -f1 /proc/uptime); for i in 1 2 3 4 5 6 7 8 9 10; do wget -q -O /dev/null {url} || exit 1; done; cut -d' ' -f1 /proc/uptime; echo $1"
-        end, begin = self._exec("customer", "sh", "-c", script).split()
+        clock = "cut -d' ' -f1 /proc/uptime"
+        asks = f"for i in 1 2 3 4 5 6 7 8 9 10; do wget -q -O /dev/null {url} || exit 1; done"
+        begin, end = self._exec("customer", "sh", "-c", f"{clock}; {asks}; {clock}").split()
         return (float(end) - float(begin)) * 1e6 / 10
 
     def remains(self) -> list[str]:
@@ -84,7 +84,8 @@ class ClusterPlace:
         return statistics.median(self._one_ready_time(number) for number in range(5))
 
     def _one_ready_time(self, number: int) -> float:
-        name, node = f"bare-{number}", str(self.cluster.read("get", "pod", "target", "-n", _NAMESPACE)["spec"]["nodeName"])
+        name, target = f"bare-{number}", self.cluster.read("get", "pod", "target", "-n", _NAMESPACE)
+        node = str(target["spec"]["nodeName"])
         watching = self.cluster.kubectl_command(
             "get", "pods", "-n", _NAMESPACE, "--field-selector", f"metadata.name={name}", "--watch", "-o", "json",
             "--output-watch-events",
@@ -143,9 +144,8 @@ def opened(programs: Programs) -> Iterator[ClusterPlace]:
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
         try:
             cluster.apply(*(_pod(name, cluster.target_image, {}) for name in ("target", "customer")))
-            cluster.kubectl(
-                "wait", "--for=condition=Ready", "--timeout=60s", "-n", _NAMESPACE, "pod/target", "pod/customer", seconds=70
-            )
+            ready = ("wait", "--for=condition=Ready", "--timeout=60s", "pod/target", "pod/customer")
+            cluster.kubectl("-n", _NAMESPACE, *ready, seconds=70)
             place = ClusterPlace(cluster, programs, image)
             place.lay_out()
             yield place

@@ -19,14 +19,13 @@ def measure(place: Place) -> list[Figure]:
         in_context = run.value("memory") / 1024
         ours = local_traces.resident(run.process.pid) / 1024
         agents = [local_traces.resident(pid) / 1024 for pid in local_traces.agents() if pid not in before]
+        added = above_floor_at_most(1, "MiB")
         figures = [
             Figure("memory of mirrord exec", ours, "MiB", promise=at_most(120, "MiB")),
-            Figure(
-                "memory of the program", in_context, "MiB", _plain(place), "without the layer", above_floor_at_most(1, "MiB")
-            ),
+            Figure("memory of the program", in_context, "MiB", _plain(place), "without the layer", added),
         ]
         # On a cluster whose nodes are elsewhere no agent is seen from here.
-        figures += [Figure("memory of the agent, idle", value, "MiB", promise=at_most(15, "MiB")) for value in agents[:1]]
+        figures += [Figure("memory of the agent", value, "MiB", promise=at_most(15, "MiB")) for value in agents[:1]]
         figures += _end(place, run)
     finally:
         run.stop()

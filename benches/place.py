@@ -113,8 +113,9 @@ def started(place: Place, *arguments: str) -> Started:
 
 
 def _output(command: list[str], folder: str) -> str:
+    null = subprocess.DEVNULL
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=SECONDS, cwd=folder, stdin=subprocess.DEVNULL, env=environment()
+        command, capture_output=True, text=True, timeout=SECONDS, cwd=folder, stdin=null, env=environment(), check=False
     )
     if done.returncode:
         raise AssertionError(f"{' '.join(command)}: status {done.returncode}\n{done.stderr}")

@@ -8,7 +8,7 @@ import sys
 import time
 
 from . import place as places
-from .figure import Figure, above_floor_at_most, at_most
+from .figure import Figure, Promise, above_floor_at_most, at_most
 from .place import Place, Programs
 from .started import Started
 
@@ -17,21 +17,12 @@ _TURNS = 7
 
 def command_line() -> list[Figure]:
     """The interpreter is the floor of everything that is written in Python."""
-    floor = _median_run([sys.executable, "-c", "pass"])
-    return [
-        Figure(
-            "mirrord --help",
-            _median_run([sys.executable, "-m", "mirrord", "--help"]),
-            "ms",
-            floor,
-            "python -c pass",
-            at_most(150, "ms"),
-        ),
-        Figure("import mirrord", _median_run([sys.executable, "-c", "import mirrord"]), "ms", floor, "python -c pass"),
-        Figure(
-            "import mirrord.proxy", _median_run([sys.executable, "-c", "import mirrord.proxy"]), "ms", floor, "python -c pass"
-        ),
+    floor, floor_name = _median_run("-c", "pass"), "python -c pass"
+    figures = [
+        Figure("mirrord --help", _median_run("-m", "mirrord", "--help"), "ms", floor, floor_name, at_most(150, "ms"))
     ]
+    imports = ((f"import {module}", _median_run("-c", f"import {module}")) for module in ("mirrord", "mirrord.proxy"))
+    return figures + [Figure(name, value, "ms", floor, floor_name) for name, value in imports]
 
 
 def demo(programs: Programs) -> list[Figure]:
@@ -47,7 +38,9 @@ def at_place(place: Place, floor: float | None = None, floor_name: str = "") -> 
     return _first_instruction(place.title, command, place.programs, floor, floor_name, promise)
 
 
-def _first_instruction(title, command, programs, floor, floor_name, promise) -> list[Figure]:  # type: ignore[no-untyped-def]
+def _first_instruction(
+    title: str, command: list[str], programs: Programs, floor: float | None, floor_name: str, promise: Promise | None
+) -> list[Figure]:
     totals: list[float] = []
     steps: dict[str, list[float]] = {}
     for _turn in range(_TURNS):
@@ -76,8 +69,8 @@ def _split(run: Started, first: float, steps: dict[str, list[float]]) -> None:
     steps.setdefault(label, []).append((first - before) * 1e3)
 
 
-def _median_run(command: list[str]) -> float:
-    times = []
+def _median_run(*words: str) -> float:
+    command, times = [sys.executable, *words], []
     for _turn in range(_TURNS):
         begin = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60, env=places.environment())

@@ -1,6 +1,7 @@
 """A real agent beside a sandbox, with and without a session at the other end of its link. Called by the tests here.
 
-No layer and no program: the session is the one that `mirrord.proxy` offers to Python, so what is tested is agent and link.
+`agent` and `session` have no layer and no program: what `mirrord.proxy` offers to Python is enough for the link.
+`exec_command` is a whole session, for what only a program can ask for.
 """
 
 import contextlib
@@ -8,6 +9,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -16,6 +18,25 @@ from mirrord.config.schema import Config
 from mirrord.config.settings import Surroundings, settings
 
 SECONDS = 10.0
+FOLDER = "/tmp"
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+"""The machine's interpreter, whose folder is local wherever the tests' own one is."""
+
+
+def exec_command(target: int, script: str) -> "list[str]":
+    """A Python script in the context of process `target`; run it in `FOLDER`."""
+    return [sys.executable, "-m", "mirrord", "exec", "--target", f"process/{target}", "--", PYTHON, "-c", script]
+
+
+def agent_of(process: "subprocess.Popen[str]") -> int:
+    """The agent's process id, among the children of a `mirrord exec`."""
+    for folder in pathlib.Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                is_child = f"\nPPid:\t{process.pid}\n" in (folder / "status").read_text()
+                if is_child and (folder / "comm").read_text() == "mirrord-agent\n":
+                    return int(folder.name)
+    raise AssertionError("mirrord exec has no agent among its children")
 
 
 def session_settings() -> str:
@@ -36,9 +57,7 @@ def agent(target: int, keys: proxy.Keys, *options: str) -> "Iterator[tuple[subpr
         ended(process)
 
 
-def started(
-    target: int, keys: proxy.Keys, *options: str, inherited: "int | None" = None
-) -> "subprocess.Popen[bytes]":
+def started(target: int, keys: proxy.Keys, *options: str, inherited: "int | None" = None) -> "subprocess.Popen[bytes]":
     words = [str(native.agent()), "serve", "--pid", str(target), "--enter-user-namespace", *options]
     return subprocess.Popen(
         words,
@@ -77,9 +96,7 @@ def tunnel(port: int) -> "Iterator[int]":
     ours, theirs = socket.socketpair()
     far = socket.create_connection(("127.0.0.1", port), SECONDS)
     far.settimeout(None)
-    threads = [
-        threading.Thread(target=_copy, args=ends, daemon=True) for ends in ((theirs, far), (far, theirs))
-    ]
+    threads = [threading.Thread(target=_copy, args=ends, daemon=True) for ends in ((theirs, far), (far, theirs))]
     for thread in threads:
         thread.start()
     try:
@@ -112,9 +129,9 @@ def free_port() -> int:
 
 def rules(target: int) -> "str | None":
     """The nftables rules of the target's network namespace; None where they cannot be read."""
-    command = ["nsenter", "--target", str(target), "--user", "--net", "--preserve-credentials", "nft", "list", "ruleset"]
-    if os.geteuid() == 0:
-        command = ["nsenter", "--target", str(target), "--net", "nft", "list", "ruleset"]
+    # Root has its rights in there already; anybody else gets them by entering the user namespace first.
+    user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+    command = ["nsenter", "--target", str(target), *user, "--net", "nft", "list", "ruleset"]
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False)

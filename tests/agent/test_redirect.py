@@ -4,12 +4,12 @@ These run whole sessions (`mirrord exec`), because a port is stolen by a program
 """
 
 import contextlib
+import getpass
 import os
-import pathlib
 import signal
 import socket
 import subprocess
-import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -17,9 +17,8 @@ import pytest
 from mirrord.demo.inside import content
 from mirrord.demo.sandbox import Sandbox
 
-from .running import SECONDS, rules
+from .running import FOLDER, PYTHON, SECONDS, agent_of, exec_command, rules
 
-PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 SERVER = """
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -49,9 +48,8 @@ for line in sys.stdin:
 @contextlib.contextmanager
 def _thief(sandbox: Sandbox) -> "Iterator[subprocess.Popen[str]]":
     """A program in context that has stolen port 80."""
-    command = [sys.executable, "-m", "mirrord", "exec", "--target", f"process/{sandbox.pid}", "--", PYTHON, "-c", SERVER]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd="/tmp") as process:
+    pipe, command = subprocess.PIPE, exec_command(sandbox.pid, SERVER)
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=FOLDER) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "listening\n", process.stderr and process.stderr.read()
@@ -65,18 +63,8 @@ def _thief(sandbox: Sandbox) -> "Iterator[subprocess.Popen[str]]":
                 process.kill()
 
 
-def _agent_of(process: "subprocess.Popen[str]") -> int:
-    for folder in pathlib.Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):
-                status = (folder / "status").read_text()
-                if f"\nPPid:\t{process.pid}\n" in status and (folder / "comm").read_text() == "mirrord-agent\n":
-                    return int(folder.name)
-    raise AssertionError("mirrord exec has no agent among its children")
-
-
 def _pod_answers(sandbox: Sandbox) -> None:
-    """Each request ends with an answer, of the target or of a redirect that is going: no pause is needed between them."""
+    """Each request ends with an answer, of the target or of a redirect that is going: it is its own pause."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(Exception):
@@ -94,7 +82,7 @@ def test_rules_belong_to_the_agent_and_go_with_it(sandbox: Sandbox) -> None:
         assert during is not None
         assert during != before
         assert "owner" in during
-        os.kill(_agent_of(process), signal.SIGKILL)
+        os.kill(agent_of(process), signal.SIGKILL)
         _pod_answers(sandbox)
         assert rules(sandbox.pid) == before
 
@@ -111,13 +99,11 @@ def test_killed_client_leaves_no_rule(sandbox: Sandbox) -> None:
 
 def test_open_connection_stays_with_the_pod(sandbox: Sandbox) -> None:
     """A customer's connection from before the steal goes on with the pod, during it and after it."""
-    interpreter = PYTHON
     feed, answers = os.pipe(), os.pipe()
     with os.fdopen(feed[1], "w") as orders, os.fdopen(answers[0]) as lines:
-        import threading
 
         def hold() -> None:
-            command = [interpreter, "-c", HOLD, content.POD_V4]
+            command = [PYTHON, "-c", HOLD, content.POD_V4]
             sandbox.run(command, as_customer=True, stdin=feed[0], stdout=answers[1], timeout=60)
             os.close(answers[1])
 
@@ -140,12 +126,10 @@ def test_open_connection_stays_with_the_pod(sandbox: Sandbox) -> None:
 
 
 def test_second_session_is_told_who_holds_the_port(sandbox: Sandbox) -> None:
-    import getpass
-
     with _thief(sandbox):
         script = "import socket; socket.create_server(('', 80))"
-        command = [sys.executable, "-m", "mirrord", "exec", "--target", f"process/{sandbox.pid}", "--", PYTHON, "-c", script]
-        second = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd="/tmp", check=False)
+        command = exec_command(sandbox.pid, script)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=FOLDER, check=False)
         assert second.returncode != 0
         assert f"{getpass.getuser()}@{socket.gethostname()}" in second.stderr
         assert sandbox.request("/") == b"stolen\n"

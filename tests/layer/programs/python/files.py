@@ -2,7 +2,6 @@
 
 import glob
 import hashlib
-import io
 import mmap
 import os
 import pathlib
@@ -19,7 +18,7 @@ def read(*paths: str) -> None:
 
 
 def text(path: str) -> None:
-    with io.open(path, encoding="utf-8") as stream:
+    with open(path, encoding="utf-8") as stream:
         for line in list(stream)[:3]:
             print(repr(line))
 
@@ -29,7 +28,7 @@ def describe(*paths: str) -> None:
         for follow in (True, False):
             try:
                 info = os.stat(path, follow_symlinks=follow)
-            except OSError as problem:
+            except OSError as problem:  # noqa: PERF203 - each failure is a result
                 print(path, follow, type(problem).__name__, problem.errno, problem.filename)
             else:
                 size = info.st_size if stat.S_ISREG(info.st_mode) else -1
@@ -96,7 +95,7 @@ def errors(folder: str) -> None:
     for path in ("no-such-name", "hello.txt/below", "loop-link", "broken-link", ""):
         try:
             open(os.path.join(folder, path), "rb").close()
-        except OSError as problem:
+        except OSError as problem:  # noqa: PERF203 - each failure is a result
             print(repr(path), type(problem).__name__, problem.errno)
         else:
             print(repr(path), "opened")

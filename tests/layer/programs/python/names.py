@@ -10,7 +10,7 @@ def addresses(*names: str) -> None:
     for name in names:
         try:
             found = sorted({item[4][0] for item in socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)})
-        except socket.gaierror as problem:
+        except socket.gaierror as problem:  # noqa: PERF203 - each failure is a result
             print(name, "gaierror", problem.errno)
         else:
             print(name, found)

@@ -100,7 +100,12 @@ class _ServerV6(_Server):
 
 def main() -> None:
     handlers = {
-        ECHO: Echo, DIGEST: Digest, CLOSES_FIRST: ClosesFirst, LAST_RECEIVED: LastReceived, CLIENT: Client, RESET: Resets,
+        ECHO: Echo,
+        DIGEST: Digest,
+        CLOSES_FIRST: ClosesFirst,
+        LAST_RECEIVED: LastReceived,
+        CLIENT: Client,
+        RESET: Resets,
     }
     servers = []
     for port, handler in handlers.items():
