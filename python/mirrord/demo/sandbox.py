@@ -76,6 +76,8 @@ class Sandbox:
 
     def start(self) -> None:
         """Make the sandbox; returns when everything in it takes connections. Raises: SandboxError."""
+        if self._builder is not None:
+            raise RuntimeError("a sandbox starts once")
         self._control, theirs = socket.socketpair()
         with theirs:
             self._builder = subprocess.Popen(

@@ -157,22 +157,34 @@ def _start_target(*ends: socket.socket) -> int:
     listeners = [_pod_listener(socket.AF_INET, "0.0.0.0")]
     if has_ipv6():
         listeners.append(_pod_listener(socket.AF_INET6, "::"))
+    started, starts = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             _as_child(*ends)
+            os.set_inheritable(starts, True)
             linux.drop_capabilities_at_exec()
             for listener in listeners:
                 listener.set_inheritable(True)
             numbers = [str(listener.fileno()) for listener in listeners]
             program = os.path.realpath(sys.executable)
             os.chdir("/app")
-            os.execve(program, [program, "-I", "-S", "/app/shop.py", *numbers], content.ENVIRONMENT)
+            os.execve(program, [program, "-I", "-S", "/app/shop.py", str(starts), *numbers], content.ENVIRONMENT)
         finally:
             os._exit(127)
     for listener in listeners:
         listener.close()
+    os.close(starts)
+    _wait_for_target(started)
+    os.close(started)
     return child
+
+
+def _wait_for_target(started: int) -> None:
+    # Until it has become its own program, /proc shows the builder's environment for it.
+    readable, _, _ = select.select([started], [], [], _STEP_SECONDS)
+    if not readable or not os.read(started, 1):
+        raise _StepError("processes", 0, "the target process did not start")
 
 
 def _pod_listener(family: int, every: str) -> socket.socket:

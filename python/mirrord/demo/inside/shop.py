@@ -5,8 +5,15 @@ Started by `builder` with the target's environment; `/proc/PID/environ` of this 
 number of requests, so that a test can hold one open across a steal.
 """
 
-import socket
+import os
 import sys
+
+if __name__ == "__main__":
+    # Tells the builder that this process is what it will stay: its environment can be read from now on.
+    os.write(int(sys.argv[1]), b"x")
+    os.close(int(sys.argv[1]))
+
+import socket
 import threading
 
 _BODY = b"from the pod\n"
@@ -15,7 +22,7 @@ _IDLE_SECONDS = 300.0
 
 
 def main() -> None:
-    listeners = [socket.socket(fileno=int(number)) for number in sys.argv[1:]]
+    listeners = [socket.socket(fileno=int(number)) for number in sys.argv[2:]]
     threads = [threading.Thread(target=_accept, args=(listener,)) for listener in listeners]
     for thread in threads:
         thread.start()
