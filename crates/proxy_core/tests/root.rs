@@ -117,7 +117,7 @@ fn change_in_the_pod_is_seen_after_a_second() {
     let mut open = File::open(world.here("a")).unwrap();
     fs::write(world.there("a"), "after, and longer").unwrap();
     fs::write(world.there("new"), "").unwrap();
-    let deadline = Instant::now() + Duration::from_millis(1500);
+    let deadline = Instant::now() + Duration::from_secs(2);
     while fs::read(world.here("a")).unwrap() != b"after, and longer" || fs::metadata(world.here("new")).is_err() {
         assert!(Instant::now() < deadline, "still stale");
         std::thread::yield_now();
@@ -141,9 +141,8 @@ fn removed_file_stays_readable_while_open() {
 }
 
 #[test]
-fn file_of_unknown_size_is_read() {
+fn empty_file_is_seen_to_grow() {
     let Some(world) = World::new("unsized") else { return };
-    symlink("/nowhere", world.there("link")).unwrap();
     fs::write(world.there("empty"), "").unwrap();
     assert_eq!(fs::read(world.here("empty")).unwrap(), b"");
     let mut open = File::open(world.here("empty")).unwrap();
@@ -151,6 +150,14 @@ fn file_of_unknown_size_is_read() {
     let mut text = String::new();
     open.read_to_string(&mut text).unwrap();
     assert_eq!(text, "grown");
+}
+
+#[test]
+fn files_that_lie_about_their_size_are_read() {
+    let Some(world) = World::over_this_machine("lying") else { return };
+    assert_eq!(fs::read(world.here("proc/version")).unwrap(), fs::read("/proc/version").unwrap());
+    let number = fs::read_to_string(world.here("sys/kernel/uevent_seqnum")).unwrap();
+    assert!(number.trim().parse::<u64>().is_ok(), "{number:?}");
 }
 
 #[test]
@@ -245,13 +252,12 @@ fn walk_along_a_known_path_costs_one_round_trip() {
     fs::create_dir_all(world.there("a/b/c/d")).unwrap();
     fs::write(world.there("a/b/c/d/e"), "x").unwrap();
     fs::metadata(world.here("a/b/c/d/e")).unwrap();
-    let forgotten = Instant::now() + Duration::from_millis(1050);
-    while Instant::now() < forgotten {
-        std::thread::yield_now();
-    }
+    // Nothing tells when a second is over but time.
+    std::thread::sleep(Duration::from_millis(1050));
     let begun = Instant::now();
     fs::metadata(world.here("a/b/c/d/e")).unwrap();
-    assert!(begun.elapsed() < DELAY * 2, "{:?}", begun.elapsed());
+    // One after the other it would be five.
+    assert!(begun.elapsed() < DELAY * 3, "{:?}", begun.elapsed());
 }
 
 #[test]

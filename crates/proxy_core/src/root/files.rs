@@ -125,15 +125,18 @@ impl Files {
             && lock(&self.tree).refresh(number, &known.attributes)
         {
             lock(&self.cache).note_used(content.len());
-            return self.opened(path, number, &known.attributes, content.clone(), None);
+            return self.opened(path, number, &known.attributes, (content.clone(), true), None);
         }
-        let (handle, attributes, head) = self.source.open(&path, head_size()).await?;
+        let wanted = head_size();
+        let (handle, attributes, head) = self.source.open(&path, wanted).await?;
         if !lock(&self.tree).refresh(number, &attributes) {
             // The name has got another file; on ESTALE the kernel looks it up again.
             self.close_soon(handle);
             return Err(libc::ESTALE);
         }
-        self.opened(path, number, &attributes, head, Some(handle))
+        // Short of what was wanted is the end of the file, also where the size says otherwise (`/sys`).
+        let is_whole = !head.is_empty() && (head.len() < wanted as usize || head.len() as u64 == attributes.size);
+        self.opened(path, number, &attributes, (head, is_whole), Some(handle))
     }
 
     fn opened(
@@ -141,7 +144,7 @@ impl Files {
         path: RemotePath,
         number: u64,
         attributes: &Attributes,
-        head: Bytes,
+        head: (Bytes, bool),
         handle: Option<u64>,
     ) -> Result<OpenFile, i32> {
         let reader = Reader::new(path, number, head, (version(attributes), attributes.size), handle);

@@ -49,6 +49,7 @@ pub(super) struct Reader {
     pub path: RemotePath,
     pub number: u64,
     head: Bytes,
+    is_whole: bool,
     version: Version,
     size: u64,
     at: Instant,
@@ -73,18 +74,19 @@ struct Chunk {
 // === impl Reader ===
 
 impl Reader {
-    /// `head` is the file's beginning at that version; `handle` the agent's, unless `head` is the whole file.
+    /// `head` is the file's beginning at that version, `is_whole` if there is no more; `handle` is the agent's, unless the
+    /// head did not come from an opening.
     pub(super) fn new(
         path: RemotePath,
         number: u64,
-        head: Bytes,
+        (head, is_whole): (Bytes, bool),
         (version, size): (Version, u64),
         handle: Option<u64>,
     ) -> Reader {
         let window = Mutex::new(Window { version, ..Window::default() });
         let handle = OnceCell::new_with(handle);
         AHEAD.fetch_add(head.len(), Ordering::Relaxed);
-        Reader { path, number, head, version, size, at: Instant::now(), handle, window }
+        Reader { path, number, head, is_whole, version, size, at: Instant::now(), handle, window }
     }
 
     /// The agent's handle, if one was opened.
@@ -99,8 +101,9 @@ impl Reader {
             return if is_fresh { Ok(slice(&self.head, offset, len)) } else { self.exact(files, offset, len).await };
         }
         let current = lock(&files.tree).known_version(self.number).unwrap_or(self.version);
-        let head = if current == self.version { self.head.clone() } else { Bytes::new() };
-        let is_whole = head.len() as u64 >= self.size;
+        let is_current = current == self.version;
+        let head = if is_current { self.head.clone() } else { Bytes::new() };
+        let is_whole = is_current && self.is_whole;
         if is_whole || offset + len <= head.len() as u64 {
             if !is_whole && offset >= head.len() as u64 / 2 {
                 self.plan(files, current, offset, len);

@@ -133,6 +133,15 @@ impl World {
     }
 
     pub fn with_delay(name: &str, delay: Duration) -> Option<World> {
+        World::over(name, |scratch| scratch.join("pod"), delay)
+    }
+
+    /// The whole machine is the pod.
+    pub fn over_this_machine(name: &str) -> Option<World> {
+        World::over(name, |_| PathBuf::new(), Duration::ZERO)
+    }
+
+    fn over(name: &str, base: impl Fn(&Path) -> PathBuf, delay: Duration) -> Option<World> {
         if let Err(cause) = File::options().read(true).write(true).open("/dev/fuse") {
             eprintln!("skipped: /dev/fuse: {cause}");
             return None;
@@ -140,7 +149,7 @@ impl World {
         let scratch = std::env::temp_dir().join(format!("mirrord-root-{name}-{}", std::process::id()));
         fs::create_dir_all(scratch.join("pod")).unwrap();
         fs::create_dir_all(scratch.join("session")).unwrap();
-        let pod = Arc::new(Pod { base: scratch.join("pod"), delay, files: Mutex::default(), asked: Mutex::default() });
+        let pod = Arc::new(Pod { base: base(&scratch), delay, files: Mutex::default(), asked: Mutex::default() });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let root = match Root::mount(runtime.handle().clone(), &scratch.join("session")) {
             Ok(root) => root,
