@@ -246,6 +246,16 @@ fn slow_question_stops_nobody() {
 }
 
 #[test]
+fn large_file_fills_a_slow_link() {
+    let Some(world) = World::with_delay("window", Duration::from_millis(50)) else { return };
+    fs::write(world.there("large"), vec![3; 8 << 20]).unwrap();
+    let begun = Instant::now();
+    assert_eq!(fs::read(world.here("large")).unwrap().len(), 8 << 20);
+    // One request after the other it would be more than 3 seconds.
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn walk_along_a_known_path_costs_one_round_trip() {
     const DELAY: Duration = Duration::from_millis(100);
     let Some(world) = World::with_delay("walk", DELAY) else { return };
@@ -318,10 +328,15 @@ fn killed_proxy_leaves_neither_holder_nor_folder() {
     }
     let limit = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     assert_eq!(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)).unwrap(), 0, "a signal ended the holder");
+    let path = format!("/proc/{}/root/", holder.as_raw_nonzero());
+    let flags = rustix::fs::OFlags::PATH;
+    let open = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).unwrap();
     proxy.kill().unwrap();
     let limit = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
     assert_eq!(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)).unwrap(), 1, "the holder lives on");
     assert!(!folder.exists());
+    let error = rustix::fs::statat(&open, "etc", rustix::fs::AtFlags::empty()).unwrap_err();
+    assert_eq!(error, rustix::io::Errno::NOTCONN, "a program that outlives its session");
     proxy.wait().unwrap();
 }
 

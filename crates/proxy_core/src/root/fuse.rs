@@ -16,8 +16,9 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fuser::{
@@ -66,9 +67,13 @@ impl Adapter {
     fn answer(&self, future: impl Future<Output = ()> + Send + 'static) {
         let mut future = Box::pin(future);
         let _inside = self.files.runtime.enter();
-        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        let poll = || future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        match std::panic::catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(Poll::Ready(())) => {}
             // Polled again there, so nothing that happened in between is lost.
-            self.files.runtime.spawn(future);
+            Ok(Poll::Pending) => drop(self.files.runtime.spawn(future)),
+            // The reply goes down with the future and answers EIO; this thread is needed for the next request.
+            Err(_) => tracing::error!("a request to the remote root failed by a fault of mirrord"),
         }
     }
 }

@@ -62,7 +62,8 @@ impl Listing {
                 }
                 position += 1;
             }
-            if state.next == 0 || position > start && position - start >= 256 {
+            // What is there goes out at once; the kernel comes back for the rest.
+            if state.next == 0 || position > start {
                 return Ok(());
             }
             if state.entries.len() >= MOST_ENTRIES {
