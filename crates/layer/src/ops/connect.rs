@@ -46,17 +46,19 @@ pub(crate) fn connect(context: &Context, fd: c_int, address: &[u8], real: impl F
     Course::Done(match attempt(context, socket, remote, nonblocking, &real) {
         Err(Errno(libc::EINTR)) if !nonblocking => interrupted(context, socket, remote, &real),
         Err(errno) => fail(errno),
-        Ok(result) => result,
+        Ok(Some(result)) => result,
+        Ok(None) => return Course::Native,
     })
 }
 
+/// One question and what follows from it; `None` when the proxy says that the call is not ours.
 fn attempt(
     context: &Context,
     socket: TcpSocket,
     remote: SocketAddr,
     nonblocking: bool,
     real: impl Fn(&[u8]) -> c_int,
-) -> Result<c_int, Errno> {
+) -> Result<Option<c_int>, Errno> {
     let timeout_ms = sys::send_limit(socket.fd);
     let question = Question::Connect { remote, nonblocking, v6: socket.is_v6_alone(), timeout_ms };
     let patience = match (nonblocking, timeout_ms) {
@@ -68,6 +70,7 @@ fn attempt(
     let mut reply = [0; 64];
     let listener = match line.ask(question, patience, &mut reply) {
         Ok(Answer::Via { listener }) => listener,
+        Ok(Answer::Native) => return Ok(None),
         Ok(_) => return Err(Errno(libc::ECONNRESET)),
         // A socket whose SO_SNDTIMEO has run out says so with this errno.
         Err(Errno(libc::ETIMEDOUT)) if timeout_ms != 0 && !nonblocking => return Err(Errno(libc::EINPROGRESS)),
@@ -81,7 +84,7 @@ fn attempt(
         line.tell(Question::Established { local }).map_err(proxy_fault)?;
         errno::set(kept);
     }
-    Ok(result)
+    Ok(Some(result))
 }
 
 /// A signal ended the wait of a blocking `connect`. As with the kernel, the socket must now be connecting by itself: the
@@ -96,9 +99,10 @@ fn interrupted(context: &Context, socket: TcpSocket, remote: SocketAddr, real: i
         result
     });
     match in_progress {
-        Ok(0) => fail(Errno(libc::EINTR)),
+        // `None`: interrupted before the answer that the address is local. The program calls again.
+        Ok(None | Some(0)) => fail(Errno(libc::EINTR)),
         Ok(_) if errno::get() == Errno(libc::EINPROGRESS) => fail(Errno(libc::EINTR)),
-        Ok(result) => result,
+        Ok(Some(result)) => result,
         Err(errno) => fail(errno),
     }
 }
