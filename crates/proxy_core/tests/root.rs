@@ -129,6 +129,16 @@ fn change_in_the_pod_is_seen_after_a_second() {
 }
 
 #[test]
+fn file_replaced_after_a_look_is_opened_as_the_new_one() {
+    let Some(world) = World::new("replaced") else { return };
+    fs::write(world.there("a"), vec![1; 200_000]).unwrap();
+    fs::write(world.there("next"), vec![2; 200_000]).unwrap();
+    fs::metadata(world.here("a")).unwrap();
+    fs::rename(world.there("next"), world.there("a")).unwrap();
+    assert!(fs::read(world.here("a")).unwrap() == vec![2; 200_000]);
+}
+
+#[test]
 fn removed_file_stays_readable_while_open() {
     let Some(world) = World::new("removed") else { return };
     fs::write(world.there("a"), vec![7; 1 << 20]).unwrap();

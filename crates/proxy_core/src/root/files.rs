@@ -130,8 +130,9 @@ impl Files {
         let wanted = head_size();
         let (handle, attributes, head) = self.source.open(&path, wanted).await?;
         if !lock(&self.tree).refresh(number, &attributes) {
-            // The name has got another file; on ESTALE the kernel looks it up again.
+            // The name has got another file; on ESTALE the kernel looks it up again, and then finds that one.
             self.close_soon(handle);
+            lock(&self.cache).put(path, Known { attributes, ..Known::default() }, Instant::now());
             return Err(libc::ESTALE);
         }
         // Short of what was wanted is the end of the file, also where the size says otherwise (`/sys`).
