@@ -5,7 +5,7 @@ waits without a time limit and without polling:
 
     SIGCHLD              the program or a descendant ended or stopped
     SIGTERM, SIGHUP, …   forwarded to the program
-    SIGINT, SIGQUIT      a terminal has sent them to the program's group already; forwarded only without one
+    SIGINT, SIGQUIT      a terminal sent them to the program too; forwarded only where there is none
     SIGCONT              `fg` or `bg`: the terminal goes to the program if it is ours, and the program goes on
 
 The program stops: the terminal comes back to us and we stop ourselves, so that the shell sees one stopped job.
@@ -188,22 +188,31 @@ class Child:
 
     def _reap(self) -> set[int]:
         """Collect who has ended; returns the program's processes that are still our children."""
-        left: set[int] = set()
-        for pid in children() - self._kept:
-            try:
-                done, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
-            except ChildProcessError:
-                continue
-            if done == 0:
-                left.add(pid)
-            elif os.WIFSTOPPED(status):
-                left.add(pid)
-                if pid == self.pid:
-                    self._stopped(os.WSTOPSIG(status))
-            elif pid == self.pid:
-                self._outcome = _outcome(status)
-                self._terminal.take(pid)
-        return left
+        while True:
+            left: set[int] = set()
+            has_ended = False
+            for pid in children() - self._kept:
+                try:
+                    done, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+                except ChildProcessError:  # noqa: PERF203 - who ended meanwhile
+                    continue
+                if done == 0:
+                    left.add(pid)
+                elif os.WIFSTOPPED(status):
+                    left.add(pid)
+                    if pid == self.pid:
+                        self._stopped(os.WSTOPSIG(status))
+                else:
+                    has_ended = True
+                    self._ended(pid, status)
+            # Whoever ended after the look may have left us its children: only a quiet pass is the truth.
+            if not has_ended:
+                return left
+
+    def _ended(self, pid: int, status: int) -> None:
+        if pid == self.pid:
+            self._outcome = _outcome(status)
+            self._terminal.take(pid)
 
     def _stopped(self, number: int) -> None:
         if not self._terminal.has_controlling:
