@@ -1,7 +1,7 @@
 //! Writes a policy image for trying the layer without a session: `make_image OUT key=value…`.
 //!
 //! Keys: `root`, `device`, `library`, `listener` (ADDRESS:PORT), `listener6` ([::1]:PORT), `hostname`, `uid`, `gid`, `cwd`,
-//! `mode` (`read`, `local`, `overrides`), `read_only`, `local`, `not_found` (patterns, repeatable), `skip`, `tcp`, `dns`,
+//! `mode` (`read`, `local`, `overrides`), `read_only`, `local`, `not_found` (patterns, repeatable), `skip`, `prefix` (repeatable), `tcp`, `dns`,
 //! `steal`, `ignore_localhost` (`1`), `listen_port` (ASKED:ACTUAL).
 
 use std::collections::HashMap;
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         .filter_map(|(asked, actual)| Some((asked.parse().ok()?, actual.parse().ok()?)))
         .collect();
     settings.process.cwd = one("cwd").unwrap_or_default().to_owned();
+    settings.process.program_prefixes = all("prefix");
     settings.process.skip = all("skip");
     settings.hostname = one("hostname").is_some();
     let facts = Facts {
@@ -53,7 +54,9 @@ fn main() -> ExitCode {
         shown_gid: number("gid"),
         hostname: one("hostname").unwrap_or_default().as_bytes(),
         library: one("library").unwrap_or_default().as_bytes(),
-        listener_v4: one("listener").and_then(|value| value.parse().ok()).unwrap_or_else(|| "127.64.1.1:1".parse().expect("an address")),
+        listener_v4: one("listener")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_else(|| "127.64.1.1:1".parse().expect("an address")),
         listener_v6: one("listener6").and_then(|value| value.parse().ok()),
     };
     let written = compile(&settings, &facts).map_err(|error| error.to_string());

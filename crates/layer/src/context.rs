@@ -51,7 +51,7 @@ impl Context {
         &self.session[..self.session_len]
     }
 
-    /// The working directory, when it is known without a system call.
+    /// The working directory, when it is known without a system call; it is then one of this machine.
     #[inline]
     pub(crate) fn known_cwd(&self) -> Option<&[u8]> {
         CWD_IS_KNOWN.load(Ordering::Relaxed).then(|| &self.cwd[..self.cwd_len])
@@ -126,8 +126,10 @@ fn join() -> Result<Context, Outside> {
         Context { image, facts, door, session: [0; 160], session_len: folder.len(), cwd: [0; 512], cwd_len: 0 };
     // The door has checked the folder's length.
     context.session[..folder.len()].copy_from_slice(folder);
+    // A folder of the remote tree is looked at anew each time.
     if let Ok(len) = sys::getcwd(&mut context.cwd)
         && context.cwd.first() == Some(&b'/')
+        && (facts.remote_root.is_empty() || !context.cwd.starts_with(facts.remote_root))
     {
         context.cwd_len = len;
         CWD_IS_KNOWN.store(true, Ordering::Relaxed);

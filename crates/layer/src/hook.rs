@@ -67,6 +67,7 @@ pub(crate) fn look_up_all() {
 macro_rules! hook {
     ($($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block)*) => { $(
         $(#[$meta])*
+        #[allow(clippy::too_many_arguments, reason = "the signatures are libc's")]
         #[cfg_attr(not(test), unsafe(no_mangle))]
         pub(crate) unsafe extern "C" fn $name($($argument: $type),*) $(-> $result)? {
             #[unsafe(link_section = "mirrord_slots")]
@@ -78,7 +79,11 @@ macro_rules! hook {
                 },
                 $name as *const core::ffi::c_void,
             );
-            #[allow(dead_code, reason = "a hook that replaces its function does not call it")]
+            #[allow(
+                dead_code,
+                clippy::too_many_arguments,
+                reason = "the signatures are libc's, and a hook that replaces its function does not call it"
+            )]
             #[inline(always)]
             fn real($($argument: $type),*) $(-> $result)? {
                 let next = SLOT.next();

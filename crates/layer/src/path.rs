@@ -163,7 +163,8 @@ mod tests {
         buffer.push(b"/etc/hosts").unwrap();
         buffer.finish(true).unwrap();
         // SAFETY: `finish` wrote the terminating zero.
-        let (remote, local) = unsafe { (std::ffi::CStr::from_ptr(buffer.remote()), std::ffi::CStr::from_ptr(buffer.local())) };
+        let (remote, local) =
+            unsafe { (std::ffi::CStr::from_ptr(buffer.remote()), std::ffi::CStr::from_ptr(buffer.local())) };
         assert_eq!((remote, local), (c"/r/etc/hosts/", c"/etc/hosts/"));
     }
 

@@ -10,8 +10,8 @@
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::MaybeUninit;
 
-use mirrord_policy::files::{self, Intent};
 use mirrord_policy::Route;
+use mirrord_policy::files::{self, Intent};
 
 use crate::context::{self, Context};
 use crate::errno::{Errno, Failure, fail};
@@ -115,10 +115,7 @@ fn decide(
         None
     } else {
         let begun = match context.known_cwd() {
-            Some(folder) if as_it_is.dirfd == libc::AT_FDCWD => {
-                let (folder, side) = split(context, folder, false);
-                buffer.push(folder).map(|()| side)
-            }
+            Some(folder) if as_it_is.dirfd == libc::AT_FDCWD => buffer.push(folder).map(|()| Side::Local),
             _ => match begin_in_folder(context, buffer, as_it_is.dirfd) {
                 Some(begun) => begun,
                 None => return Ok(as_it_is),

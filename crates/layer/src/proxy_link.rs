@@ -45,7 +45,12 @@ impl Door {
     }
 
     /// Asks and returns the answer, which lies in `reply`. [`Answer::Errno`] comes back as that error.
-    pub(crate) fn ask<'b>(&self, question: Question<'_>, patience: Patience, reply: &'b mut [u8]) -> Result<Answer<'b>> {
+    pub(crate) fn ask<'b>(
+        &self,
+        question: Question<'_>,
+        patience: Patience,
+        reply: &'b mut [u8],
+    ) -> Result<Answer<'b>> {
         self.open()?.ask(question, patience, reply)
     }
 
@@ -78,7 +83,12 @@ impl Line {
     }
 
     /// Sends a message and waits for its answer.
-    pub(crate) fn ask<'b>(&self, question: Question<'_>, patience: Patience, reply: &'b mut [u8]) -> Result<Answer<'b>> {
+    pub(crate) fn ask<'b>(
+        &self,
+        question: Question<'_>,
+        patience: Patience,
+        reply: &'b mut [u8],
+    ) -> Result<Answer<'b>> {
         self.tell(question)?;
         self.answer(patience, reply)
     }

@@ -126,8 +126,16 @@ pub(crate) fn effective_ids() -> (u32, u32) {
 
 /// A private, zeroed, writable mapping.
 pub(crate) fn map_memory(len: usize) -> Result<*mut u8> {
-    kernel!(SYS_mmap, 0, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, usize::MAX, 0)
-        .map(|address| address as *mut u8)
+    kernel!(
+        SYS_mmap,
+        0,
+        len,
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        usize::MAX,
+        0
+    )
+    .map(|address| address as *mut u8)
 }
 
 pub(crate) fn map_file(fd: &Descriptor, len: usize) -> Result<&'static [u8]> {

@@ -77,6 +77,6 @@ hook! {
     }
 
     fn get_current_dir_name() -> *mut c_char {
-        with_cwd(|text| give(text, core::ptr::null_mut()), || real())
+        with_cwd(|text| give(text, core::ptr::null_mut()), real)
     }
 }

@@ -34,7 +34,12 @@ fn uncover(found: *mut glob_t, first: usize, hidden: usize) {
 }
 
 /// `glob` of a pattern that may be remote. `GLOB_DOOFFS` is the only way that `gl_offs` counts.
-fn glob_with(pattern: *const c_char, flags: c_int, found: *mut glob_t, real: impl FnOnce(*const c_char) -> c_int) -> c_int {
+fn glob_with(
+    pattern: *const c_char,
+    flags: c_int,
+    found: *mut glob_t,
+    real: impl FnOnce(*const c_char) -> c_int,
+) -> c_int {
     locate(pattern, Read, |spot| {
         // SAFETY: with GLOB_APPEND the program's structure is one that an earlier `glob` filled.
         let first = if flags & libc::GLOB_APPEND != 0 && !found.is_null() { unsafe { (*found).gl_pathc } } else { 0 };
@@ -108,7 +113,11 @@ unsafe extern "C" fn visit_deep(path: *const c_char, facts: *const Stat, kind: c
     unsafe { program(shown, &raw const facts, kind, &raw mut at) }
 }
 
-fn walk(path: *const c_char, program: Option<Visit>, real: impl FnOnce(*const c_char, Option<Visit>) -> c_int) -> c_int {
+fn walk(
+    path: *const c_char,
+    program: Option<Visit>,
+    real: impl FnOnce(*const c_char, Option<Visit>) -> c_int,
+) -> c_int {
     locate(path, Read, |spot| {
         if !spot.is_remote {
             return real(spot.path, program);
@@ -194,11 +203,11 @@ hook! {
     }
 
     fn mkstemp(template: *mut c_char) -> c_int {
-        make(template, |template| real(template))
+        make(template, real)
     }
 
     fn mkstemp64(template: *mut c_char) -> c_int {
-        make(template, |template| real(template))
+        make(template, real)
     }
 
     fn mkostemp(template: *mut c_char, flags: c_int) -> c_int {
@@ -226,7 +235,7 @@ hook! {
     }
 
     fn mkdtemp(template: *mut c_char) -> *mut c_char {
-        let made = make(template, |template| real(template));
+        let made = make(template, real);
         if made.is_null() { made } else { template }
     }
 }

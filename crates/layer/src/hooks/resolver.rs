@@ -46,8 +46,7 @@ fn remote_address(address: IpAddr) -> Option<&'static Context> {
     (!is_own && resolve::is_remote(context, b"in-addr.arpa")).then_some(context)
 }
 
-type GetAddrInfo<'f> =
-    &'f dyn Fn(*const c_char, *const c_char, *const addrinfo, *mut *mut addrinfo) -> c_int;
+type GetAddrInfo<'f> = &'f dyn Fn(*const c_char, *const c_char, *const addrinfo, *mut *mut addrinfo) -> c_int;
 
 /// Resolves remotely and lets libc build the list for each number, so that it is libc's to free.
 fn lookup(
@@ -88,7 +87,11 @@ fn lookup(
         let error = real(text.as_c_str().as_ptr(), service, &raw const one, &raw mut list);
         if error != 0 {
             // SAFETY: a list that libc made, or null, which is checked.
-            unsafe { if !first.is_null() { libc::freeaddrinfo(first) } };
+            unsafe {
+                if !first.is_null() {
+                    libc::freeaddrinfo(first)
+                }
+            };
             return error;
         }
         if first.is_null() {
@@ -128,11 +131,7 @@ fn host(context: &Context, name: &[u8], family: c_int) -> Result<Found, NameErro
 }
 
 /// Ends a `gethostby*_r`: 0 with a null result for a name without an answer.
-fn end_r(
-    outcome: Result<*mut hostent, NameError>,
-    result: *mut *mut hostent,
-    h_errno: *mut c_int,
-) -> c_int {
+fn end_r(outcome: Result<*mut hostent, NameError>, result: *mut *mut hostent, h_errno: *mut c_int) -> c_int {
     let (entry, code) = match outcome {
         // A null entry is a buffer that is too small: the caller comes again with a larger one.
         Ok(entry) if entry.is_null() => (entry, libc::ERANGE),

@@ -74,7 +74,13 @@ pub(crate) fn connect_with(fd: c_int, address: &[u8], real: impl Fn(&[u8]) -> c_
 }
 
 /// `accept` and `getpeername` after the real call.
-pub(crate) fn with_peer(result: c_int, fd: c_int, before: socklen_t, address: *mut sockaddr, len: *mut socklen_t) -> c_int {
+pub(crate) fn with_peer(
+    result: c_int,
+    fd: c_int,
+    before: socklen_t,
+    address: *mut sockaddr,
+    len: *mut socklen_t,
+) -> c_int {
     if result >= 0 {
         correct_peer(fd, before, address, len);
     }
@@ -82,7 +88,13 @@ pub(crate) fn with_peer(result: c_int, fd: c_int, before: socklen_t, address: *m
 }
 
 /// `getsockname` after the real call.
-pub(crate) fn with_own(result: c_int, fd: c_int, before: socklen_t, address: *mut sockaddr, len: *mut socklen_t) -> c_int {
+pub(crate) fn with_own(
+    result: c_int,
+    fd: c_int,
+    before: socklen_t,
+    address: *mut sockaddr,
+    len: *mut socklen_t,
+) -> c_int {
     let (0, Some(context)) = (result, context::active()) else { return result };
     kept_errno(|| {
         let known = ends::of_connection(context, fd).or_else(|| ends::of_moved(context, fd));

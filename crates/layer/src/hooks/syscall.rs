@@ -248,4 +248,3 @@ fn openat2(dirfd: c_int, path: *const c_char, all: [c_long; 6]) -> c_int {
         failed(raw(libc::SYS_openat2, [c_long::from(spot.dirfd), spot.path as c_long, all[2], all[3], 0, 0]))
     })
 }
-

@@ -43,8 +43,8 @@ pub(crate) fn connect(context: &Context, fd: c_int, address: &[u8], real: impl F
         return Course::Native;
     }
     let nonblocking = socket.is_nonblocking();
-    Course::Done(match attempt(context, socket, remote, nonblocking, &real) {
-        Err(Errno(libc::EINTR)) if !nonblocking => interrupted(context, socket, remote, &real),
+    Course::Done(match attempt(context, socket, (remote, address), nonblocking, &real) {
+        Err(Errno(libc::EINTR)) if !nonblocking => interrupted(context, socket, (remote, address), &real),
         Err(errno) => fail(errno),
         Ok(Some(result)) => result,
         Ok(None) => return Course::Native,
@@ -55,7 +55,7 @@ pub(crate) fn connect(context: &Context, fd: c_int, address: &[u8], real: impl F
 fn attempt(
     context: &Context,
     socket: TcpSocket,
-    remote: SocketAddr,
+    (remote, given): (SocketAddr, &[u8]),
     nonblocking: bool,
     real: impl Fn(&[u8]) -> c_int,
 ) -> Result<Option<c_int>, Errno> {
@@ -71,6 +71,8 @@ fn attempt(
     let listener = match line.ask(question, patience, &mut reply) {
         Ok(Answer::Via { listener }) => listener,
         Ok(Answer::Native) => return Ok(None),
+        // A listener of the session's own programs, on this machine's loopback.
+        Ok(Answer::Native) => return Ok(real(given)),
         Ok(_) => return Err(Errno(libc::ECONNRESET)),
         // A socket whose SO_SNDTIMEO has run out says so with this errno.
         Err(Errno(libc::ETIMEDOUT)) if timeout_ms != 0 && !nonblocking => return Err(Errno(libc::EINPROGRESS)),
@@ -89,7 +91,12 @@ fn attempt(
 
 /// A signal ended the wait of a blocking `connect`. As with the kernel, the socket must now be connecting by itself: the
 /// question is asked again without waiting, and the socket left in progress.
-fn interrupted(context: &Context, socket: TcpSocket, remote: SocketAddr, real: impl Fn(&[u8]) -> c_int) -> c_int {
+fn interrupted(
+    context: &Context,
+    socket: TcpSocket,
+    remote: (SocketAddr, &[u8]),
+    real: impl Fn(&[u8]) -> c_int,
+) -> c_int {
     let in_progress = attempt(context, socket, remote, true, |address| {
         let Ok(flags) = sys::fcntl(socket.fd, libc::F_GETFL, 0) else { return real(address) };
         // Both succeed on a descriptor whose flags could be read.

@@ -61,7 +61,8 @@ fn check_open(context: &Context, fd: c_int, name: &CStr, depth: u32) -> Result<(
     }
     // Borrowed: the descriptor is the caller's to close.
     let file = core::mem::ManuallyDrop::new(Descriptor(fd));
-    let notice = match process::inspect(&mut |offset, buffer: &mut [u8]| sys::pread(&file, buffer, offset).unwrap_or(0)) {
+    let notice = match process::inspect(&mut |offset, buffer: &mut [u8]| sys::pread(&file, buffer, offset).unwrap_or(0))
+    {
         Kind::Script => return check_interpreter(context, &file, depth),
         Kind::Static => Notice::StaticProgram,
         Kind::Go => Notice::GoProgram,
@@ -84,7 +85,8 @@ fn check_interpreter(context: &Context, script: &Descriptor, depth: u32) -> Resu
     let rest = line.get(2..len).unwrap_or_default();
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = 2 + rest.iter().take_while(|byte| blank(byte)).count();
-    let end = start + line.get(start..len).unwrap_or_default().iter().take_while(|byte| !blank(byte) && **byte != b'\n').count();
+    let end = start
+        + line.get(start..len).unwrap_or_default().iter().take_while(|byte| !blank(byte) && **byte != b'\n').count();
     if let Some(stop) = line.get_mut(end) {
         *stop = 0;
     }
@@ -104,9 +106,12 @@ fn is_privileged(fd: c_int) -> bool {
     }
     let (uid, gid) = sys::effective_ids();
     let gains_user = facts.st_mode & libc::S_ISUID != 0 && facts.st_uid != uid;
-    let gains_group = facts.st_mode & (libc::S_ISGID | libc::S_IXGRP) == libc::S_ISGID | libc::S_IXGRP && facts.st_gid != gid;
+    let gains_group =
+        facts.st_mode & (libc::S_ISGID | libc::S_IXGRP) == libc::S_ISGID | libc::S_IXGRP && facts.st_gid != gid;
     let mut capabilities = [0; 64];
-    gains_user || gains_group || uid != 0 && sys::get_attribute_of(fd, c"security.capability", &mut capabilities).is_ok()
+    gains_user
+        || gains_group
+        || uid != 0 && sys::get_attribute_of(fd, c"security.capability", &mut capabilities).is_ok()
 }
 
 /// Checks the program that `execvp` would find for `file`.
@@ -152,7 +157,12 @@ pub(crate) fn with_environment<R>(given: Environment, start: impl FnOnce(Environ
         return start(given);
     }
     let slots = old.count + 3;
-    let text = PRELOAD.len() + context.facts.library.len() + old.preload.len() + env::SESSION.len() + context.session().len() + 8;
+    let text = PRELOAD.len()
+        + context.facts.library.len()
+        + old.preload.len()
+        + env::SESSION.len()
+        + context.session().len()
+        + 8;
     if slots <= STACK_SLOTS && text <= STACK_TEXT {
         on_stack(context, given, &old, start)
     } else {
