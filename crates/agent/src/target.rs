@@ -57,7 +57,7 @@ impl Target {
         let handle =
             Pid::from_raw(pid).ok_or_else(|| AgentError::NoTarget(format!("no process has the id `{pid}`")))?;
         // The pidfd comes first: what is opened through the number afterwards is checked against it below.
-        let pidfd = rustix::process::pidfd_open(handle, PidfdFlags::NONBLOCK)
+        let pidfd = rustix::process::pidfd_open(handle, PidfdFlags::empty())
             .doing(|| format!("watch the target process: {pid}"))?;
         let mut target = open_process(pid, &pid.to_string())?;
         let life = kernel::watch(pidfd).doing(|| format!("watch the target process: {pid}"))?;

@@ -57,16 +57,16 @@ impl Claim {
                 Ok(listener) => {
                     listener.set_nonblocking(true).map_err(failed)?;
                     let listener = UnixListener::from_std(listener).map_err(failed)?;
-                    return Ok(Claim(tokio::spawn(tell(listener, printable(holder.as_bytes())))));
+                    return Ok(Claim(tokio::spawn(tell(listener, named(holder)))));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(failed(error)),
             }
             match tokio::time::timeout(LIMIT, ask(&address)).await {
-                Ok(Ok(holder)) => return Err(ClaimError::Held { port, holder }),
-                // It has just been given up.
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => tokio::task::yield_now().await,
-                Ok(Err(_)) | Err(_) => break,
+                Ok(Ok(holder)) if !holder.is_empty() => return Err(ClaimError::Held { port, holder }),
+                // Closed without a word: it is just being given up.
+                Ok(_) => tokio::task::yield_now().await,
+                Err(_) => break,
             }
         }
         Err(ClaimError::Held { port, holder: "another mirrord session, which does not say its name".to_owned() })
@@ -99,11 +99,17 @@ async fn ask(address: &SocketAddr) -> io::Result<String> {
     Ok(printable(&name))
 }
 
+/// Silence would look like a claim that is being given up.
+fn named(holder: &str) -> String {
+    match printable(holder.as_bytes()) {
+        name if name.is_empty() => "somebody without a name".to_owned(),
+        name => name,
+    }
+}
+
 /// A name for a person to read, whoever sent it.
 fn printable(name: &[u8]) -> String {
-    let name: String =
-        String::from_utf8_lossy(name).chars().filter(|char| !char.is_control()).take(NAME_LIMIT).collect();
-    if name.is_empty() { "somebody without a name".to_owned() } else { name }
+    String::from_utf8_lossy(name).chars().filter(|char| !char.is_control()).take(NAME_LIMIT).collect()
 }
 
 #[cfg(test)]
