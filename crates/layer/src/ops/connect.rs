@@ -46,19 +46,18 @@ pub(crate) fn connect(context: &Context, fd: c_int, address: &[u8], real: impl F
     Course::Done(match attempt(context, socket, (remote, address), nonblocking, &real) {
         Err(Errno(libc::EINTR)) if !nonblocking => interrupted(context, socket, (remote, address), &real),
         Err(errno) => fail(errno),
-        Ok(Some(result)) => result,
-        Ok(None) => return Course::Native,
+        Ok(result) => result,
     })
 }
 
-/// One question and what follows from it; `None` when the proxy says that the call is not ours.
+/// One question and what follows from it.
 fn attempt(
     context: &Context,
     socket: TcpSocket,
     (remote, given): (SocketAddr, &[u8]),
     nonblocking: bool,
     real: impl Fn(&[u8]) -> c_int,
-) -> Result<Option<c_int>, Errno> {
+) -> Result<c_int, Errno> {
     let timeout_ms = sys::send_limit(socket.fd);
     let question = Question::Connect { remote, nonblocking, v6: socket.is_v6_alone(), timeout_ms };
     let patience = match (nonblocking, timeout_ms) {
@@ -70,7 +69,6 @@ fn attempt(
     let mut reply = [0; 64];
     let listener = match line.ask(question, patience, &mut reply) {
         Ok(Answer::Via { listener }) => listener,
-        Ok(Answer::Native) => return Ok(None),
         // A listener of the session's own programs, on this machine's loopback.
         Ok(Answer::Native) => return Ok(real(given)),
         Ok(_) => return Err(Errno(libc::ECONNRESET)),
@@ -86,7 +84,7 @@ fn attempt(
         line.tell(Question::Established { local }).map_err(proxy_fault)?;
         errno::set(kept);
     }
-    Ok(Some(result))
+    Ok(result)
 }
 
 /// A signal ended the wait of a blocking `connect`. As with the kernel, the socket must now be connecting by itself: the
@@ -106,10 +104,9 @@ fn interrupted(
         result
     });
     match in_progress {
-        // `None`: interrupted before the answer that the address is local. The program calls again.
-        Ok(None | Some(0)) => fail(Errno(libc::EINTR)),
+        Ok(0) => fail(Errno(libc::EINTR)),
         Ok(_) if errno::get() == Errno(libc::EINPROGRESS) => fail(Errno(libc::EINTR)),
-        Ok(Some(result)) => result,
+        Ok(result) => result,
         Err(errno) => fail(errno),
     }
 }
