@@ -67,8 +67,7 @@ async fn a_signal_ends_it_at_once_and_the_client_learns_why() {
 #[test]
 fn mistakes_have_their_own_exit_code() {
     let run = |arguments: &[&str]| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_mirrord-agent")).args(arguments).env_remove("MIRRORD_AGENT_KEYS").output();
+        let output = Command::new(common::agent()).args(arguments).env_remove("MIRRORD_AGENT_KEYS").output();
         output.unwrap()
     };
     assert_eq!(run(&["--version"]).stdout, format!("mirrord-agent {}\n", mirrord_protocol::VERSION).as_bytes());

@@ -5,8 +5,8 @@ mod common;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use common::{LIMIT, Pod, SERVICE, Session, as_nobody, is_root};
-use mirrord_link::{End, Event, StreamReader};
+use common::{LIMIT, Listening, Pod, SERVICE, Session, as_nobody, hello, is_root};
+use mirrord_link::{End, Event, Link, StreamReader};
 use mirrord_protocol::agent::{NameFailure, Open, Request, Response};
 use serde_bytes::ByteBuf;
 
@@ -56,6 +56,32 @@ async fn the_target_is_shown_as_it_is() {
         session.ask(Request::Lookup { path: ByteBuf::from("/etc/resolv.conf"), prefetch: 1000 }).await;
     assert!(matches!(response, Response::Entry(_)), "{response:?}");
     assert!(content.ends_with(b"ndots:5\n"), "the pod's own mount is seen");
+}
+
+/// A cgroup as a container runtime makes it, where this machine lets us make one.
+fn container_cgroup(id: &str) -> Option<std::path::PathBuf> {
+    ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].iter().find_map(|root| {
+        let cgroup = std::path::Path::new(root).join(format!("mirrord-test/cri-containerd-{id}.scope"));
+        std::fs::create_dir_all(&cgroup).ok()?;
+        Some(cgroup)
+    })
+}
+
+#[tokio::test]
+async fn a_container_is_found_by_its_id() {
+    let id = format!("{:064x}", std::process::id());
+    let Some(cgroup) = is_root().then(|| container_cgroup(&id)).flatten() else {
+        eprintln!("skipped: needs root and a cgroup file system that can be written");
+        return;
+    };
+    let pod = Pod::start("container");
+    std::fs::write(cgroup.join("cgroup.procs"), pod.pid().to_string()).unwrap();
+    let listening = Listening::start(&["--container-id", &format!("containerd://{id}")]).await;
+    let dialled = listening.dial().await;
+    let (_link, welcome, ..) = Link::client(dialled, &listening.keys, &hello("ann@desk")).await.unwrap();
+    assert_eq!((welcome.pid, welcome.hostname.as_slice()), (pod.pid(), b"pod-container".as_slice()));
+    drop((listening, pod));
+    std::fs::remove_dir(&cgroup).unwrap();
 }
 
 #[tokio::test]
@@ -245,6 +271,7 @@ async fn an_idle_agent_is_small_and_holds_what_its_table_says() {
     let status = std::fs::read_to_string(format!("/proc/{}/status", session.agent.id())).unwrap();
     let resident: u64 = field(&status, "VmRSS:").split(' ').next().unwrap().parse().unwrap();
     assert!(resident < 15 << 10, "{resident} KiB resident");
+    println!("idle agent: {resident} KiB resident");
     let environment = std::fs::read(format!("/proc/{}/environ", session.agent.id())).unwrap();
     assert!(!environment.windows(7).any(|window| window == b"PRIVATE"), "the key is scrubbed");
 }
@@ -256,7 +283,7 @@ async fn an_ordinary_users_sandbox_works_too() {
     }
     // An ordinary user may not read the folder that the test's binary lies in.
     let binary = std::env::temp_dir().join(format!("mirrord-agent-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_mirrord-agent"), &binary).unwrap();
+    std::fs::copy(common::agent(), &binary).unwrap();
     let mut pod = Pod::start_as_nobody("user");
     let agent = as_nobody(binary.to_str().unwrap());
     let mut session = Session::run(agent, &pod, "ann@desk", &["--enter-user-namespace"]).await;

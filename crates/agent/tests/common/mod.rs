@@ -22,6 +22,11 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 /// Port of the pod's TCP service.
 pub const SERVICE: u16 = 8080;
 
+/// The agent under test: the one built with the tests, or another one, for instance the static one.
+pub fn agent() -> std::ffi::OsString {
+    std::env::var_os("MIRRORD_TEST_AGENT").unwrap_or_else(|| env!("CARGO_BIN_EXE_mirrord-agent").into())
+}
+
 /// Prints why a test does nothing here.
 pub fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
@@ -76,7 +81,7 @@ impl Pod {
         let hosts = write("hosts", "127.0.0.1 localhost\n10.1.1.1 fixed.example fixed\n");
         let program = write("pod.py", include_str!("pod.py"));
         let script = format!(
-            "set -e; hostname pod-{name}; ip link set lo up; mount --bind {resolv} /etc/resolv.conf; \
+            "set -e; PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH; hostname pod-{name}; ip link set lo up; mount --bind {resolv} /etc/resolv.conf; \
              mount --bind {hosts} /etc/hosts; cd /usr; {exec} python3 {program}"
         );
         let mut child = unshare
@@ -167,7 +172,7 @@ pub struct Session {
 impl Session {
     /// An agent that serves one inherited socket.
     pub async fn start(pod: &Pod, holder: &str) -> Session {
-        Session::run(Command::new(env!("CARGO_BIN_EXE_mirrord-agent")), pod, holder, &[]).await
+        Session::run(Command::new(agent()), pod, holder, &[]).await
     }
 
     pub async fn run(mut agent: Command, pod: &Pod, holder: &str, more: &[&str]) -> Session {
@@ -222,7 +227,7 @@ impl Listening {
     pub async fn start(arguments: &[&str]) -> Listening {
         let keys = SessionKeys::generate().unwrap();
         let address = free_port();
-        let agent = Command::new(env!("CARGO_BIN_EXE_mirrord-agent"))
+        let agent = Command::new(agent())
             .args(["serve", "--listen", &address.to_string()])
             .args(arguments)
             .env("MIRRORD_AGENT_KEYS", keys.agent_pem())
