@@ -100,7 +100,11 @@ AGENT_IMAGE = Kind(
     FAILED,
     "Load the image into the cluster (`mirrord agent image`), or name another one with `--agent-image`",
 )
-AGENT_UNSCHEDULABLE = Kind("agent-unschedulable", FAILED, "The agent must run on the target's node: make room there")
+AGENT_UNSCHEDULABLE = Kind(
+    "agent-unschedulable",
+    FAILED,
+    "Make room on the node, or change `agent.resources`, `agent.tolerations` or `agent.node_selector`",
+)
 AGENT_CRASHED = Kind("agent-crashed", FAILED)
 AGENT_TIMEOUT = Kind("agent-timeout", FAILED, "Allow more time with `--agent-startup-timeout SECONDS`")
 AGENT_LINK = Kind("agent-link", FAILED)

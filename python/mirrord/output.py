@@ -72,13 +72,13 @@ class Progress:
 
     def step(self, text: str) -> None:
         """A new step began."""
-        if self._quiet:
-            return
-        if not self._live:
-            notice(text)
-            return
         with self._lock:
+            if self._quiet or text == self._text:
+                return
             self._text = text
+            if not self._live:
+                notice(text)
+                return
             if self._status is not None:
                 self._status.update(text)
             elif self._timer is None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mirrord import proxy
 
 CLOSE_SECONDS = 5.0
+LINK_END_SECONDS = 3.0
 
 Result = TypeVar("Result")
 
@@ -96,6 +97,7 @@ def _opened(
     text = settings(run.config, _surroundings(found), has_target=not isinstance(run.target, Targetless))
     preparing = Task("target", carrier.prepare, keeps_thread=True)
     starting = Task("proxy", lambda: proxy.Session(text, keys, _folder(), holder), keeps_thread=True)
+    linking: Task[proxy.Target] | None = None
     try:
         session = _proxy_errors(starting.result)
         _report_files(session, run)
@@ -112,6 +114,9 @@ def _opened(
     finally:
         signals.ignore()
         closing = Task("close", carrier.close)
+        if linking is not None:
+            # Without its agent a half-made link fails soon; closing the session under it would be no clean end.
+            linking.value_within(LINK_END_SECONDS)
         opened = starting.value_within(CLOSE_SECONDS)
         if opened is not None:
             opened.close()

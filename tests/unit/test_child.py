@@ -160,7 +160,7 @@ def test_ctrl_c_reaches_the_program_once(terminal: Terminal) -> None:
 
 
 def test_ctrl_c_kills_and_the_shell_sees_the_signal(terminal: Terminal) -> None:
-    terminal.type(command("echo rea\"\"dy; exec sleep 60"))
+    terminal.type(command('echo rea""dy; exec sleep 60'))
     terminal.until(b"ready")
     terminal.type("\x03")
     terminal.until(b"PROMPT> ")
@@ -169,7 +169,7 @@ def test_ctrl_c_kills_and_the_shell_sees_the_signal(terminal: Terminal) -> None:
 
 
 def stop_and_continue(terminal: Terminal, back: Callable[[], None]) -> None:
-    terminal.type(command("echo rea\"\"dy; read line; echo en\"\"d $line"))
+    terminal.type(command('echo rea""dy; read line; echo en""d $line'))
     terminal.until(b"ready")
     terminal.type("\x1a")
     terminal.until(b"Stopped")
@@ -210,7 +210,7 @@ def test_stopping_twice_works(terminal: Terminal) -> None:
 
 def test_program_in_a_pipeline_leaves_the_terminal_to_its_neighbours(terminal: Terminal) -> None:
     # The right side reads the terminal itself: it could not if the program had taken the foreground.
-    right = 'cat; read line < /dev/tty; echo from-right $line'
+    right = "cat; read line < /dev/tty; echo from-right $line"
     terminal.type(f"{' '.join(RUNNER)} /bin/echo from-left | sh -c '{right}'\n")
     terminal.until(b"from-left\r\n")
     terminal.type("keyboard\n")

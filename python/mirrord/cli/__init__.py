@@ -14,12 +14,18 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """Run the command line; every failure leaves as words on stderr and an exit code, never as a traceback."""
-    import click
-
     from mirrord import output
-    from mirrord.cli.root import root
     from mirrord.errors import BAD_USAGE, INTERNAL, Interrupted, MirrordError
 
+    try:
+        import click
+
+        from mirrord.cli.root import root
+    except ImportError as failure:
+        output.error(
+            MirrordError(INTERNAL, "mirrord is not installed completely", str(failure), hint="Install it again")
+        )
+        sys.exit(INTERNAL.exit_code)
     try:
         sys.exit(root.main(prog_name="mirrord", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as question:

@@ -16,11 +16,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from mirrord.config.schema import Agent
-from mirrord.errors import AGENT_CRASHED, AGENT_TIMEOUT, MirrordError
+from mirrord.errors import AGENT_CRASHED, AGENT_TIMEOUT, KUBE_UNREACHABLE, MirrordError
 from mirrord.kube import job as objects
 from mirrord.kube.api import Api, Json
 from mirrord.kube.trouble import Trouble, has_ended, is_running, of_job_event, of_pod, warnings_of
@@ -44,6 +45,7 @@ class AgentJob:
         self._secret = objects.secret(self.name, self.session, keys)
         self._job = objects.job(self.name, self.session, holder, options, placement)
         self._creating = threading.Lock()
+        self._made: set[str] = set()
         self._closed = threading.Event()
         self._reports: queue.Queue[_Report] = queue.Queue()
 
@@ -56,8 +58,8 @@ class AgentJob:
             if self._closed.is_set():
                 return
             self._in_background(lambda: self._follow("pod", f"{self._path('pods')}?{selector}", seconds))
-            secret = self._in_background(lambda: self._create_secret())
-            made = self._api.create(self._path("jobs"), self._job)
+            secret = self._in_background(lambda: self._create("secrets", self._secret))
+            made = self._create("jobs", self._job)
             secret.join()
         self._in_background(lambda: self._follow("event", f"{self._path('events')}?{involved}", seconds))
         self._in_background(lambda: self._own_secret(made["metadata"]["uid"]))
@@ -115,10 +117,10 @@ class AgentJob:
         # Bounded: a request has its own time limit, which is shorter.
         is_locked = self._creating.acquire(timeout=20)
         try:
-            grace = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+            options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
             work = [
-                self._in_background(lambda kind=kind: self._remove(kind, grace, problems), reports=False)  # type: ignore[misc]
-                for kind in ("jobs", "secrets")
+                self._in_background(partial(self._remove, kind, options, problems), reports=False)
+                for kind in sorted(self._made)
             ]
             for thread in work:
                 thread.join()
@@ -133,8 +135,15 @@ class AgentJob:
         except MirrordError as problem:
             problems.append(f"`{kind}/{self.name}` in namespace `{self.namespace}`: {problem.message}")
 
-    def _create_secret(self) -> None:
-        self._api.create(self._path("secrets"), self._secret)
+    def _create(self, kind: str, body: Json) -> Json:
+        self._made.add(kind)
+        try:
+            return self._api.create(self._path(kind), body)
+        except MirrordError as problem:
+            # Refused is refused; only a request whose answer got lost may have made something.
+            if problem.kind is not KUBE_UNREACHABLE:
+                self._made.discard(kind)
+            raise
 
     def _own_secret(self, job_uid: str) -> None:
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self.name, "uid": job_uid}
@@ -193,7 +202,7 @@ class AgentJob:
         group = "apis/batch/v1" if kind == "jobs" else "api/v1"
         return f"/{group}/namespaces/{quote(self.namespace)}/{kind}"
 
-    def _in_background(self, work: Callable[[], None], *, reports: bool = True) -> threading.Thread:
+    def _in_background(self, work: Callable[[], object], *, reports: bool = True) -> threading.Thread:
         def run() -> None:
             try:
                 work()

@@ -185,6 +185,8 @@ class Api:
                 refusal.message,
                 hint=f"Ask for a role with the verb `{needed}` on {where}, or choose another namespace",
             )
+        if method == "POST" and refusal.status == 404:
+            return MirrordError(KUBE_API, message, refusal.message, hint="Choose a namespace that exists")
         return MirrordError(KUBE_API, message, f"status `{refusal.status}`: {refusal.message}")
 
 

@@ -31,7 +31,7 @@ class Trouble(NamedTuple):
 
 
 IMAGE_REASONS = {
-    "ErrImagePull": 2.0,
+    "ErrImagePull": 0.5,
     "ImagePullBackOff": 0.5,
     "ErrImageNeverPull": 0.0,
     "InvalidImageName": 0.0,
