@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::command::{Door, Serve};
 use crate::dns::Dns;
+use crate::ending::Ending;
 use crate::error::{AgentError, Doing};
 use crate::files::pool::Pool;
 use crate::files::root::Root;
@@ -50,6 +51,7 @@ enum Reason {
     Bye(String),
     Signal(&'static str),
     TargetEnded,
+    ParentEnded,
     NobodyCame(Duration),
     CarrierClosed,
 }
@@ -65,8 +67,8 @@ pub async fn serve(options: Serve, keys: AgentKeys, carrier: Option<OwnedFd>) ->
         }
         Door::Inherited(_) => None,
     };
-    let (target, means, welcome) = prepare(&options)?;
-    let environment = Bytes::from(target.environment.clone());
+    let (mut target, means, welcome) = prepare(&options)?;
+    let environment = Bytes::from(std::mem::take(&mut target.environment));
     let greeting = Arc::new(Greeting { keys, welcome, environment });
     tracing::info!(pid = target.pid, "the agent is ready");
     let mut life = Life { target, means, signals };
@@ -79,6 +81,7 @@ pub async fn serve(options: Serve, keys: AgentKeys, carrier: Option<OwnedFd>) ->
         Reason::Bye(text) => tracing::info!("the client ended the session: {text}"),
         Reason::Signal(name) => tracing::info!("ended by {name}"),
         Reason::TargetEnded => tracing::info!("the target process has ended"),
+        Reason::ParentEnded => tracing::info!("the parent process has ended"),
         Reason::NobodyCame(grace) => tracing::info!("no client for {} s", grace.as_secs()),
         Reason::CarrierClosed => tracing::info!("the client's socket was closed"),
     }
@@ -131,12 +134,19 @@ impl Life {
             .set_nonblocking(true)
             .and_then(|()| UnixStream::from_std(carrier))
             .doing(|| "use the inherited socket".to_owned())?;
+        let parent = rustix::process::getppid().ok_or_else(|| AgentError::Usage("the parent has ended".to_owned()))?;
+        let parent = Ending::of(parent).doing(|| "watch the parent process".to_owned())?;
         let Some(client) = greet(carrier, greeting).await else { return Ok(Reason::CarrierClosed) };
         // Nobody else can come through a socket that is connected already.
         let (_clients_tx, mut clients_rx) = mpsc::channel(1);
-        Ok(match self.session(client, &mut clients_rx).await {
-            Next::End(reason) => reason,
-            Next::Lost | Next::Client(_) => Reason::CarrierClosed,
+        let session = self.session(client, &mut clients_rx);
+        Ok(tokio::select! {
+            next = session => match next {
+                Next::End(reason) => reason,
+                Next::Lost | Next::Client(_) => Reason::CarrierClosed,
+            },
+            // Somebody may have inherited the socket's other end, so its closing alone is not enough.
+            () = parent.wait() => Reason::ParentEnded,
         })
     }
 

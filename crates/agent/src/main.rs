@@ -10,6 +10,7 @@
 mod cgroup;
 mod command;
 mod dns;
+mod ending;
 mod error;
 mod files;
 mod incoming;
@@ -26,7 +27,6 @@ use std::process::ExitCode;
 
 use mirrord_link::keys::AgentKeys;
 use rustix::fs::{Mode, OFlags};
-use rustix::process::Signal;
 use rustix::thread::LinkNameSpaceType;
 use tracing_subscriber::EnvFilter;
 
@@ -58,11 +58,6 @@ fn run(keys: Option<String>) -> Result<(), AgentError> {
     let carrier = take_carrier(&options)?;
     if options.enter_user_namespace {
         enter_user_namespace(&options.target)?;
-    }
-    if carrier.is_some() {
-        // After the namespace: a change of credentials would take the setting back.
-        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-            .doing(|| "follow the parent process".to_owned())?;
     }
     let keys = keys.ok_or_else(|| AgentError::Usage(format!("`{}` is not set", mirrord_protocol::env::AGENT_KEYS)))?;
     let keys = AgentKeys::from_pem(&keys).map_err(|error| AgentError::Usage(error.to_string()))?;

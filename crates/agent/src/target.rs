@@ -8,13 +8,12 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags};
-use tokio::io::unix::AsyncFd;
+use rustix::process::Pid;
 
 use crate::cgroup;
 use crate::command::TargetChoice;
+use crate::ending::Ending;
 use crate::error::{AgentError, Doing};
-use crate::namespace::kernel;
 use crate::namespace::privileges::Identity;
 
 /// Largest environment that fits into the first frame beside its head.
@@ -41,7 +40,7 @@ pub struct Target {
     pub environment: Vec<u8>,
     /// What the user should know about it.
     pub notices: Vec<String>,
-    life: Option<AsyncFd<OwnedFd>>,
+    ending: Option<Ending>,
 }
 
 impl Target {
@@ -56,32 +55,24 @@ impl Target {
         };
         let handle =
             Pid::from_raw(pid).ok_or_else(|| AgentError::NoTarget(format!("no process has the id `{pid}`")))?;
-        // The pidfd comes first: what is opened through the number afterwards is checked against it below.
-        let pidfd = rustix::process::pidfd_open(handle, PidfdFlags::empty())
-            .doing(|| format!("watch the target process: {pid}"))?;
+        // Watched first: what is opened through the number afterwards is checked against it below.
+        let watch = || format!("watch the target process: {pid}");
+        let ending = Ending::of(handle).doing(watch)?;
         let mut target = open_process(pid, &pid.to_string())?;
-        let life = kernel::watch(pidfd).doing(|| format!("watch the target process: {pid}"))?;
-        if has_ended(life.get_ref())? {
+        if ending.has_come().doing(watch)? {
             return Err(AgentError::NoTarget(format!("the target process `{pid}` has just ended")));
         }
-        target.life = Some(life);
+        target.ending = Some(ending);
         Ok(target)
     }
 
     /// Waits until the target process has ended; for ever when there is none.
     pub async fn ended(&self) {
-        match &self.life {
-            // An error means that the descriptor cannot be watched any more, which only its end explains.
-            Some(life) => drop(life.readable().await),
+        match &self.ending {
+            Some(ending) => ending.wait().await,
             None => std::future::pending().await,
         }
     }
-}
-
-fn has_ended(pidfd: &OwnedFd) -> Result<bool, AgentError> {
-    let mut watched = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut watched, Some(&now)).map(|ready| ready > 0).doing(|| "watch the target process".to_owned())
 }
 
 fn open_process(pid: i32, name: &str) -> Result<Target, AgentError> {
@@ -109,7 +100,7 @@ fn open_process(pid: i32, name: &str) -> Result<Target, AgentError> {
         cwd: path_in_root(cwd),
         environment,
         notices,
-        life: None,
+        ending: None,
     })
 }
 

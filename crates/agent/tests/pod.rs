@@ -3,6 +3,7 @@
 mod common;
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{LIMIT, Listening, Pod, SERVICE, Session, as_nobody, hello, is_root};
@@ -82,6 +83,7 @@ async fn a_container_is_found_by_its_id() {
     assert_eq!((welcome.pid, welcome.hostname.as_slice()), (pod.pid(), b"pod-container".as_slice()));
     drop((listening, pod));
     std::fs::remove_dir(&cgroup).unwrap();
+    std::fs::remove_dir(cgroup.parent().unwrap()).unwrap();
 }
 
 #[tokio::test]
@@ -144,6 +146,40 @@ async fn names_are_the_pods() {
         (response, &answer[..2], &answer[answer.len() - 4..]),
         (Response::Data, &[7, 7][..], &[10, 9, 8, 7][..])
     );
+}
+
+#[tokio::test]
+async fn a_name_server_that_is_silent_delays_no_other_name() {
+    if !is_root() {
+        return;
+    }
+    let pod = Pod::start("silent");
+    let session = Session::start(&pod, "ann@desk").await;
+    let start = Instant::now();
+    let slow = resolve(&session, "silent");
+    let quick = async {
+        assert!(matches!(resolve(&session, "db").await, Response::Addresses { .. }));
+        start.elapsed()
+    };
+    let (slow, quick) = tokio::join!(slow, quick);
+    assert_eq!(slow, Response::NameError(NameFailure::Again));
+    assert!(quick < Duration::from_secs(1) && start.elapsed() < Duration::from_secs(6), "{quick:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_over_finds_the_ports_free() {
+    if !is_root() {
+        return;
+    }
+    let mut pod = Pod::start("takeover");
+    let listening = Listening::start(&["--pid", &pod.pid().to_string()]).await;
+    let subscribe = Request::Subscribe { port: SERVICE };
+    let (old, ..) = Link::client(listening.dial().await, &listening.keys, &hello("ann@desk")).await.unwrap();
+    assert_eq!(old.request(&subscribe, Bytes::new()).await.unwrap().0, Response::Done);
+    let (new, ..) = Link::client(listening.dial().await, &listening.keys, &hello("ann@desk")).await.unwrap();
+    tokio::time::timeout(LIMIT, old.ended()).await.unwrap();
+    assert_eq!(pod.connect("127.0.0.1", SERVICE), "pod");
+    assert_eq!(new.request(&subscribe, Bytes::new()).await.unwrap().0, Response::Done);
 }
 
 #[tokio::test]

@@ -54,6 +54,8 @@ def answer(packet: bytes) -> bytes:
 def serve_names(server: socket.socket) -> None:
     while True:
         packet, peer = server.recvfrom(65536)
+        if read_name(packet)[0] == b"silent.":
+            continue
         server.sendto(answer(packet), peer)
 
 
