@@ -77,6 +77,7 @@ pub async fn serve(options: Serve, keys: AgentKeys, carrier: Option<OwnedFd>) ->
         (None, Some(carrier)) => life.serve_carrier(carrier, &greeting).await?,
         (None, None) => return Err(AgentError::Usage("no socket was inherited".to_owned())),
     };
+    life.means.network.settle().await;
     match reason {
         Reason::Bye(text) => tracing::info!("the client ended the session: {text}"),
         Reason::Signal(name) => tracing::info!("ended by {name}"),

@@ -61,7 +61,7 @@ impl Session {
             files: Files::new(means.pool.clone(), Arc::clone(&means.root)),
             dns: means.dns.clone(),
             outgoing: Outgoing::new(means.network.clone()),
-            incoming: Incoming::new(client.link.clone(), client.hello.holder.clone()),
+            incoming: Incoming::new(means.network.clone(), client.link.clone(), client.hello.holder.clone()),
             has_target: means.has_target,
         }
     }

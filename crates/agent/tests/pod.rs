@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{LIMIT, Listening, Pod, SERVICE, Session, as_nobody, hello, is_root};
+use common::{Copy, LIMIT, Listening, Pod, SERVICE, Session, as_nobody, hello, is_root};
 use mirrord_link::{End, Event, Link, StreamReader};
 use mirrord_protocol::agent::{NameFailure, Open, Request, Response};
 use serde_bytes::ByteBuf;
@@ -282,6 +282,45 @@ async fn the_session_ends_with_the_target() {
 }
 
 #[tokio::test]
+async fn an_ordinary_users_process_is_a_target_without_ports() {
+    if !is_root() {
+        return;
+    }
+    let binary = Copy::new("process");
+    let mut target = as_nobody("sleep").arg("60").spawn().unwrap();
+    let session = Session::run(binary.as_nobody(), target.id(), "ann@desk", &[]).await;
+    assert_eq!(session.welcome.uid, 65534);
+    let (response, _) = session.ask(Request::Lookup { path: ByteBuf::from("/etc/hosts"), prefetch: 0 }).await;
+    assert!(matches!(response, Response::Entry(_)), "{response:?}");
+    let Response::Refused { reason, .. } = session.ask(Request::Subscribe { port: SERVICE }).await.0 else {
+        panic!("not refused")
+    };
+    assert!(reason.contains("CAP_NET_ADMIN"), "{reason}");
+    target.kill().unwrap();
+    target.wait().unwrap();
+}
+
+#[tokio::test]
+async fn stolen_connections_are_reset_when_the_session_ends() {
+    if !is_root() {
+        return;
+    }
+    let mut pod = Pod::start("reset");
+    let mut session = Session::start(&pod, "ann@desk").await;
+    serve_redirected(&mut session);
+    assert_eq!(session.ask(Request::Subscribe { port: SERVICE }).await.0, Response::Done);
+    let mut pod = tokio::task::spawn_blocking(move || {
+        assert_eq!(pod.connect("127.0.0.1", SERVICE), "desk");
+        pod
+    })
+    .await
+    .unwrap();
+    session.link.bye("done").await;
+    session.agent.wait().unwrap();
+    assert_eq!(pod.send(0, "more"), format!("error {}", libc::ECONNRESET));
+}
+
+#[tokio::test]
 async fn an_idle_agent_is_small_and_holds_what_its_table_says() {
     if !is_root() {
         return;
@@ -317,13 +356,10 @@ async fn an_ordinary_users_sandbox_works_too() {
     if !is_root() {
         return;
     }
-    // An ordinary user may not read the folder that the test's binary lies in.
-    let binary = std::env::temp_dir().join(format!("mirrord-agent-{}", std::process::id()));
-    std::fs::copy(common::agent(), &binary).unwrap();
+    let binary = Copy::new("sandbox");
     let mut pod = Pod::start_as_nobody("user");
-    let agent = as_nobody(binary.to_str().unwrap());
-    let mut session = Session::run(agent, &pod, "ann@desk", &["--enter-user-namespace"]).await;
-    std::fs::remove_file(&binary).unwrap();
+    let more = ["--enter-user-namespace"];
+    let mut session = Session::run(binary.as_nobody(), pod.pid(), "ann@desk", &more).await;
     assert_eq!(session.welcome.hostname, *b"pod-user");
     assert!(matches!(resolve(&session, "db").await, Response::Addresses { .. }));
     serve_redirected(&mut session);

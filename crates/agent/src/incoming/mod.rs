@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::claim::{Claim, ClaimError};
+use crate::namespace::Network;
 use crate::netlink::{Redirect, RedirectError};
 use crate::sync::locked;
 
@@ -41,6 +42,7 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 pub struct Incoming(Arc<State>);
 
 struct State {
+    network: Network,
     link: Link,
     holder: String,
     /// Port of the listener; held locked while a subscription changes, so that they change one at a time.
@@ -53,8 +55,9 @@ struct State {
 
 impl Incoming {
     /// A fresh session's ports: none. `holder` is shown to others who want the same port.
-    pub fn new(link: Link, holder: String) -> Incoming {
+    pub fn new(network: Network, link: Link, holder: String) -> Incoming {
         Incoming(Arc::new(State {
+            network,
             link,
             holder,
             listener: tokio::sync::Mutex::new(None),
@@ -177,7 +180,7 @@ impl State {
                 match listener.accept().await {
                     Ok((socket, peer)) => {
                         let state = Arc::clone(&self);
-                        tokio::spawn(async move { state.hand_over(socket, peer, room).await });
+                        self.network.spawn(async move { state.hand_over(socket, peer, room).await });
                     }
                     Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
                         tracing::warn!("failed to accept a redirected connection: {error}");

@@ -18,10 +18,12 @@ use std::future::Future;
 use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use rustix::thread::LinkNameSpaceType;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::error::{AgentError, Doing};
 use crate::target::Target;
@@ -33,10 +35,14 @@ pub const MARK: u32 = 0x6d69_7200;
 /// Stack of a thread: none of ours recurses.
 pub const STACK: usize = 256 << 10;
 
+/// Longest wait for tasks at the agent's end.
+const SETTLE: Duration = Duration::from_millis(500);
+
 /// Runs tasks inside the target's network namespace.
 #[derive(Clone, Debug)]
 pub struct Network {
     handle: Handle,
+    tasks: TaskTracker,
     marks: bool,
 }
 
@@ -77,7 +83,16 @@ impl Network {
 
     /// Runs a task on the network thread.
     pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.handle.spawn(task)
+        self.tasks.spawn_on(task, &self.handle)
+    }
+
+    /// Gives the tasks time to end when the links are over: their sockets then are reset instead of closed, which would
+    /// look like a proper end to whoever is at the other side.
+    pub async fn settle(&self) {
+        self.tasks.close();
+        if tokio::time::timeout(SETTLE, self.tasks.wait()).await.is_err() {
+            tracing::debug!("{} tasks are cut off", self.tasks.len());
+        }
     }
 
     /// Lets a socket's packets pass the redirect rules; nothing where the agent may not redirect anyway.
@@ -112,6 +127,6 @@ fn enter(
         .thread_stack_size(STACK)
         .build()
         .doing(|| "start the network thread's event loop".to_owned())?;
-    let network = Network { handle: runtime.handle().clone(), marks };
+    let network = Network { handle: runtime.handle().clone(), tasks: TaskTracker::new(), marks };
     Ok((Entered { network, hostname }, runtime))
 }

@@ -154,6 +154,27 @@ impl Drop for Pod {
     }
 }
 
+/// A copy of the agent that an ordinary user may run, wherever the tests are built.
+pub struct Copy(std::path::PathBuf);
+
+impl Copy {
+    pub fn new(name: &str) -> Copy {
+        let path = std::env::temp_dir().join(format!("mirrord-agent-{name}-{}", std::process::id()));
+        std::fs::copy(agent(), &path).unwrap();
+        Copy(path)
+    }
+
+    pub fn as_nobody(&self) -> Command {
+        as_nobody(self.0.to_str().unwrap())
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 pub fn as_nobody(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
@@ -172,14 +193,14 @@ pub struct Session {
 impl Session {
     /// An agent that serves one inherited socket.
     pub async fn start(pod: &Pod, holder: &str) -> Session {
-        Session::run(Command::new(agent()), pod, holder, &[]).await
+        Session::run(Command::new(agent()), pod.pid(), holder, &[]).await
     }
 
-    pub async fn run(mut agent: Command, pod: &Pod, holder: &str, more: &[&str]) -> Session {
+    pub async fn run(mut agent: Command, pid: u32, holder: &str, more: &[&str]) -> Session {
         let keys = SessionKeys::generate().unwrap();
         let (ours, theirs) = StdStream::pair().unwrap();
         let agent = agent
-            .args(["serve", "--fd", "0", "--pid", &pod.pid().to_string()])
+            .args(["serve", "--fd", "0", "--pid", &pid.to_string()])
             .args(more)
             .env("MIRRORD_AGENT_KEYS", keys.agent_pem())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
