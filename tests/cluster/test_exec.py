@@ -111,7 +111,7 @@ def test_nothing_stays_in_the_cluster_after_the_end(mirrord: Mirrord) -> None:
 
 
 def test_interrupted_start_leaves_nothing(mirrord: Mirrord) -> None:
-    command = mirrord.command(["true"], "deployment/web", NAMESPACE, {"agent": {"image": "local.test/nothing:1"}})
+    command = mirrord.command(["sleep", "60"], "deployment/web", NAMESPACE, None)
     with subprocess.Popen(command, env=mirrord.environment(), stderr=subprocess.PIPE, text=True) as process:
         # The first pod of ours is the event: from there on something has to be cleaned up.
         watch = mirrord.cluster.kubectl_command(
