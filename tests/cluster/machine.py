@@ -77,9 +77,9 @@ def provided() -> "Iterator[Cluster]":
     _check_machine()
     # `up` replaces a cluster of another size: one that somebody already works with is used as it is, and left.
     is_ours = "runs" not in _script("status", seconds=30.0)
-    if is_ours:
-        _script("up", "--nodes", "2", seconds=BUILD_SECONDS)
     try:
+        if is_ours:
+            _script("up", "--nodes", "2", seconds=BUILD_SECONDS)
         yield _opened(STATE / "admin.kubeconfig")
     finally:
         if is_ours:

@@ -296,7 +296,7 @@ async fn a_proxy_is_asked_to_connect_and_its_refusal_is_told() {
 
 /// Against a real API server: `MIRRORD_TEST_PORT_FORWARD` = URL, `_PORT`, `_TOKEN`, `_CA` (a file); the pod echoes.
 #[tokio::test]
-#[ignore = "needs a pod that echoes; run by tests/cluster"]
+#[ignore = "needs a pod that echoes in a real cluster, named by the variables"]
 async fn a_real_cluster_carries_bytes() {
     let variable = |name: &str| std::env::var(format!("MIRRORD_TEST_PORT_FORWARD{name}")).expect("variable");
     let ca = std::fs::read(variable("_CA")).expect("CA file");
