@@ -45,6 +45,7 @@ class Case:
     oracle: Oracle = Oracle.TARGET
     differs_from_plain: bool = True
     needs: "frozenset[Need]" = frozenset()
+    gap: "str | None" = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,13 @@ from .requirements import lacking
 from .world import World
 
 
+def _parameter(case: Case) -> object:
+    marks = [pytest.mark.xfail(reason=case.gap, strict=True)] if case.gap else []
+    return pytest.param(case, id=case.id, marks=marks)
+
+
 @pytest.mark.timeout(100)  # three runs, each with a limit of its own
-@pytest.mark.parametrize("case", cases.ALL, ids=[case.id for case in cases.ALL])
+@pytest.mark.parametrize("case", [_parameter(case) for case in cases.ALL])
 def test_in_context_is_as_its_oracle(case: Case, world: World) -> None:
     reason = lacking(case, world.stage)
     if reason:
@@ -27,3 +32,4 @@ def test_catalogue_names_each_case_once() -> None:
     names = [case.id for case in cases.ALL]
     assert len(names) == len(set(names))
     assert len(names) >= 60
+    assert cases.GAPS.keys() <= set(names)

@@ -138,6 +138,8 @@ class Started:
             self.process.stdin.close()
         for reader in self._readers:
             reader.join(10)
+            # A program that outlived its session holds the pipes: closing ours would wait for the reader for ever.
+            assert not reader.is_alive(), f"a program is left behind; {self.report()}"
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()

@@ -174,8 +174,14 @@ static void case_glob(int argc, char **argv)
         printf("glob: %d\n", result);
         for (size_t j = 0; result == 0 && j < found.gl_pathc; j++)
             show(" ", found.gl_pathv[j]);
+    }
+}
+
+static void case_wordexp(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
         wordexp_t words;
-        result = wordexp(argv[i], &words, WRDE_NOCMD);
+        int result = wordexp(argv[i], &words, WRDE_NOCMD);
         printf("wordexp: %d\n", result);
         for (size_t j = 0; result == 0 && j < words.we_wordc; j++)
             show(" ", words.we_wordv[j]);
@@ -240,7 +246,7 @@ int main(int argc, char **argv)
 {
     static const struct named_case table[] = {
         {"read", case_read}, {"positions", case_positions}, {"fdopendir", case_fdopendir}, {"scandir", case_scandir},
-        {"walk", case_walk}, {"fts", case_fts}, {"glob", case_glob}, {"cwd", case_cwd},
+        {"walk", case_walk}, {"fts", case_fts}, {"glob", case_glob}, {"wordexp", case_wordexp}, {"cwd", case_cwd},
         {"above-root", case_above_root}, {NULL, NULL},
     };
     return run_case(table, argc, argv);

@@ -219,13 +219,23 @@ static void case_close_and_stay(int argc, char **argv)
     }
 }
 
+/* Listens, accepts nobody, and ends with its stdin: also when nobody is left who could end it. */
+static void case_hold(int argc, char **argv)
+{
+    (void)argc;
+    listener(AF_INET, argv[0]);
+    char byte;
+    while (read(0, &byte, 1) > 0) {
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct named_case table[] = {
         {"accept", case_accept}, {"accept4", case_accept4}, {"dual-stack", case_dual_stack},
         {"no-address", case_no_address}, {"epoll", case_epoll}, {"forked", case_forked}, {"prefork", case_prefork},
         {"restart", case_restart}, {"close-before-answer", case_close_before_answer},
-        {"close-and-stay", case_close_and_stay}, {NULL, NULL},
+        {"close-and-stay", case_close_and_stay}, {"hold", case_hold}, {NULL, NULL},
     };
     return run_case(table, argc, argv);
 }

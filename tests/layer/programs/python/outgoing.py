@@ -30,7 +30,7 @@ def connection(host: str, port: str) -> None:
 
 def greeting(host: str, port: str) -> None:
     with socket.create_connection((host, int(port)), timeout=20) as client:
-        print(client.recv(100), client.getpeername()[:2])
+        print(client.recv(100), client.getpeername()[1])
 
 
 async def _streams(host: str, port: str) -> None:
