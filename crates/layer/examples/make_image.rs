@@ -4,6 +4,8 @@
 //! `mode` (`read`, `local`, `overrides`), `read_only`, `local`, `not_found` (patterns, repeatable), `skip`, `prefix` (repeatable), `tcp`, `dns`,
 //! `steal`, `ignore_localhost` (`1`), `listen_port` (ASKED:ACTUAL).
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a program of its own, not part of the guest")]
+
 use std::collections::HashMap;
 use std::process::ExitCode;
 

@@ -1,5 +1,7 @@
 //! Paths as text: absolute and tidy, in a buffer of fixed size. No I/O.
 
+use core::mem::MaybeUninit;
+
 /// Longest path that the kernel accepts, with its terminating zero.
 pub(crate) const PATH_MAX: usize = 4096;
 
@@ -9,7 +11,7 @@ pub(crate) const ROOT_MAX: usize = 256;
 /// A path that is built on the stack: `[root][absolute path]`, zero-terminated, so that both the remote form (from the
 /// start) and the local form (from the end of the root) are C strings.
 pub(crate) struct PathBuffer {
-    bytes: [u8; ROOT_MAX + PATH_MAX],
+    bytes: [MaybeUninit<u8>; ROOT_MAX + PATH_MAX],
     root: usize,
     len: usize,
 }
@@ -19,29 +21,25 @@ pub(crate) struct PathBuffer {
 pub(crate) struct TooLong;
 
 impl PathBuffer {
-    /// A buffer that holds `root` and no path yet. The rest of the memory is deliberately left as it is found: zeroing
-    /// four kilobytes for each call would cost more than the decision.
+    /// A buffer that holds `root` and no path yet. The rest of the memory is left as it is found: zeroing four
+    /// kilobytes for each call would cost more than the decision.
     #[inline(always)]
-    pub(crate) fn begin<'a>(
-        room: &'a mut core::mem::MaybeUninit<PathBuffer>,
-        root: &[u8],
-    ) -> Result<&'a mut PathBuffer, TooLong> {
+    pub(crate) fn begin(root: &[u8]) -> Result<PathBuffer, TooLong> {
+        let mut buffer = PathBuffer { bytes: [MaybeUninit::uninit(); ROOT_MAX + PATH_MAX], root: root.len(), len: 0 };
         if root.len() > ROOT_MAX {
             return Err(TooLong);
         }
-        let buffer = room.as_mut_ptr();
-        // SAFETY: `room` has the right size and alignment, the two lengths are written here, and `bytes` is an array of
-        // integers that is only read below `root + len`, which this module writes before it counts it.
-        unsafe {
-            (&raw mut (*buffer).root).write(root.len());
-            (&raw mut (*buffer).len).write(0);
-            core::ptr::copy_nonoverlapping(root.as_ptr(), (&raw mut (*buffer).bytes).cast(), root.len());
-            Ok(&mut *buffer)
-        }
+        copy(&mut buffer.bytes[..root.len()], root);
+        Ok(buffer)
     }
 
     /// Appends `text` (absolute or relative) component by component; `..` takes one back and stops at the root.
     pub(crate) fn push(&mut self, text: &[u8]) -> Result<(), TooLong> {
+        let names = text.strip_prefix(b"/").unwrap_or(text);
+        if are_plain(names) {
+            self.put(b"/")?;
+            return self.put(names);
+        }
         for component in text.split(|&byte| byte == b'/') {
             match component {
                 b"" | b"." => {}
@@ -62,17 +60,19 @@ impl PathBuffer {
         }
         let end = self.root + self.len;
         if as_folder && self.len > 1 {
-            *self.bytes.get_mut(end).ok_or(TooLong)? = b'/';
-            *self.bytes.get_mut(end + 1).ok_or(TooLong)? = 0;
+            self.bytes.get_mut(end).ok_or(TooLong)?.write(b'/');
+            self.bytes.get_mut(end + 1).ok_or(TooLong)?.write(0);
         } else {
-            *self.bytes.get_mut(end).ok_or(TooLong)? = 0;
+            self.bytes.get_mut(end).ok_or(TooLong)?.write(0);
         }
         Ok(())
     }
 
     /// The absolute path, tidy, without a trailing slash.
     pub(crate) fn absolute(&self) -> &[u8] {
-        &self.bytes[self.root..self.root + self.len]
+        let path = &self.bytes[self.root..self.root + self.len];
+        // SAFETY: `begin` and `put` have written every byte up to `root + len`; the layout is that of `u8`.
+        unsafe { core::slice::from_raw_parts(path.as_ptr().cast(), path.len()) }
     }
 
     /// C string of the path under the remote root; valid after [`finish`](Self::finish).
@@ -91,34 +91,45 @@ impl PathBuffer {
         if len + 2 > PATH_MAX {
             return Err(TooLong);
         }
-        self.bytes[self.root + self.len..self.root + len].copy_from_slice(bytes);
+        copy(&mut self.bytes[self.root + self.len..self.root + len], bytes);
         self.len = len;
         Ok(())
     }
 
     fn pop(&mut self) {
-        let path = &self.bytes[self.root..self.root + self.len];
-        self.len = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        self.len = self.absolute().iter().rposition(|&byte| byte == b'/').unwrap_or(0);
     }
+}
+
+fn copy(to: &mut [MaybeUninit<u8>], from: &[u8]) {
+    // SAFETY: the callers make both equally long; uninitialised bytes may be written.
+    unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr().cast(), from.len().min(to.len())) }
 }
 
 /// True for an absolute path without `.`, `..`, `//` or trailing slash.
 #[inline]
 pub(crate) fn is_tidy(path: &[u8]) -> bool {
-    if path.first() != Some(&b'/') {
-        return false;
+    match path {
+        [b'/'] => true,
+        [b'/', names @ ..] => are_plain(names),
+        _ => false,
     }
-    let mut rest = path;
-    while let [b'/', tail @ ..] = rest {
-        match tail {
-            [] => return path.len() == 1,
-            [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..] => return false,
-            _ => {}
-        }
-        let Some(next) = tail.iter().position(|&byte| byte == b'/') else { return true };
-        rest = &tail[next..];
+}
+
+/// True for names between single slashes, none of them empty, `.` or `..`. One pass: this runs for every path call.
+#[inline]
+fn are_plain(names: &[u8]) -> bool {
+    // Length of the current name, as far as it consists of dots only; 3 = it does not, or has too many.
+    let mut dots = 0u8;
+    for &byte in names {
+        dots = match byte {
+            b'/' if dots < 3 => return false,
+            b'/' => 0,
+            b'.' if dots < 3 => dots + 1,
+            _ => 3,
+        };
     }
-    false
+    dots == 3
 }
 
 /// True when `path` ends so that it can only name a folder.
@@ -133,15 +144,12 @@ pub(crate) fn climbs(path: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use core::mem::MaybeUninit;
-
     use proptest::prelude::*;
 
     use super::*;
 
     fn tidy(parts: &[&str]) -> String {
-        let mut room = MaybeUninit::uninit();
-        let buffer = PathBuffer::begin(&mut room, b"/proc/7/root").unwrap();
+        let mut buffer = PathBuffer::begin(b"/proc/7/root").unwrap();
         for part in parts {
             buffer.push(part.as_bytes()).unwrap();
         }
@@ -158,8 +166,7 @@ mod tests {
 
     #[test]
     fn both_forms_are_c_strings() {
-        let mut room = MaybeUninit::uninit();
-        let buffer = PathBuffer::begin(&mut room, b"/r").unwrap();
+        let mut buffer = PathBuffer::begin(b"/r").unwrap();
         buffer.push(b"/etc/hosts").unwrap();
         buffer.finish(true).unwrap();
         // SAFETY: `finish` wrote the terminating zero.
@@ -170,10 +177,9 @@ mod tests {
 
     #[test]
     fn too_long_paths_are_refused() {
-        let mut room = MaybeUninit::uninit();
-        let buffer = PathBuffer::begin(&mut room, b"").unwrap();
+        let mut buffer = PathBuffer::begin(b"").unwrap();
         assert_eq!(buffer.push(&[b'a'; PATH_MAX]), Err(TooLong));
-        assert!(PathBuffer::begin(&mut MaybeUninit::uninit(), &[b'a'; ROOT_MAX + 1]).is_err());
+        assert!(PathBuffer::begin(&[b'a'; ROOT_MAX + 1]).is_err());
     }
 
     proptest! {

@@ -8,7 +8,6 @@
 //! ```
 
 use core::ffi::{CStr, c_char, c_int};
-use core::mem::MaybeUninit;
 
 use mirrord_policy::Route;
 use mirrord_policy::files::{self, Intent};
@@ -85,11 +84,10 @@ fn look_closer<R: Failure>(
     intent: Intent,
     call: impl FnOnce(Spot) -> R,
 ) -> R {
-    let mut room = MaybeUninit::uninit();
-    let decided = PathBuffer::begin(&mut room, context.facts.remote_root)
-        .map_err(|_| Errno(libc::ENAMETOOLONG))
-        .and_then(|buffer| decide(context, buffer, as_it_is, text, intent));
-    match decided {
+    let Ok(mut buffer) = PathBuffer::begin(context.facts.remote_root) else {
+        return fail(Errno(libc::ENAMETOOLONG));
+    };
+    match decide(context, &mut buffer, as_it_is, text, intent) {
         Ok(spot) => call(spot),
         Err(errno) => fail(errno),
     }

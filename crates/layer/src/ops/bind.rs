@@ -16,7 +16,7 @@
 use core::ffi::c_int;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mirrord_policy::{Image, incoming};
+use mirrord_policy::{Image, Reason, incoming};
 use mirrord_protocol::layer::Question;
 
 use crate::context::Context;
@@ -37,7 +37,8 @@ pub(crate) fn is_moved(fd: c_int) -> bool {
 /// Binds `fd`. `real` is libc's `bind`; `None` = not ours.
 pub(crate) fn bind(context: &Context, fd: c_int, address: &[u8], real: impl Fn(&[u8]) -> c_int) -> Option<c_int> {
     let requested = sockaddr::decode(address).map(sockaddr::canonical)?;
-    if requested.port() == 0 {
+    let verdict = incoming::decide(&context.image, requested);
+    if verdict.reason == Reason::EphemeralPort {
         let socket = TcpSocket::of(fd)?;
         let result = real(address);
         if result == 0 {
@@ -45,7 +46,7 @@ pub(crate) fn bind(context: &Context, fd: c_int, address: &[u8], real: impl Fn(&
         }
         return Some(result);
     }
-    if !incoming::decide(&context.image, requested).is_remote() {
+    if !verdict.is_remote() {
         return None;
     }
     let socket = TcpSocket::of(fd)?;

@@ -153,7 +153,7 @@ const STACK_TEXT: usize = 768;
 pub(crate) fn with_environment<R>(given: Environment, start: impl FnOnce(Environment) -> R) -> R {
     let Some(context) = context::active() else { return start(given) };
     let old = survey(context, given);
-    if old.is_complete {
+    if old.has_session && old.has_library {
         return start(given);
     }
     let slots = old.count + 3;
@@ -199,61 +199,64 @@ fn on_pages<R>(
 struct Survey {
     count: usize,
     preload: &'static [u8],
-    is_complete: bool,
+    has_session: bool,
+    has_library: bool,
 }
 
 fn survey(context: &Context, given: Environment) -> Survey {
-    let mut found = Survey { count: 0, preload: b"", is_complete: false };
-    let mut has_session = false;
+    let mut found = Survey { count: 0, preload: b"", has_session: false, has_library: false };
     for entry in entries(given) {
         found.count += 1;
         // SAFETY: environments hold C strings, which live as long as the call.
         let text: &'static [u8] = unsafe { CStr::from_ptr(entry) }.to_bytes();
         if let Some(value) = text.strip_prefix(PRELOAD) {
             found.preload = value;
-        } else if let Some(value) = session_value(text) {
-            has_session = value == context.session();
+        } else if is_session(text) {
+            // Another session's counts as well: a program may start one inside this.
+            found.has_session = true;
         }
     }
-    let library = context.facts.library;
-    let has_library = found.preload.split(|&byte| byte == b':' || byte == b' ').any(|item| item == library);
-    found.is_complete = has_session && has_library;
+    found.has_library = lists(found.preload, context.facts.library);
     found
 }
 
-/// Writes the new environment: everything but our two variables, then these.
+/// True when a value of `LD_PRELOAD` has `library` in it.
+fn lists(preload: &[u8], library: &[u8]) -> bool {
+    preload.split(|&byte| byte == b':' || byte == b' ').any(|item| item == library)
+}
+
+/// Writes the new environment: what was there, with our two variables where they are missing.
 fn rebuild(context: &Context, given: Environment, old: &Survey, slots: &mut [*const c_char], text: &mut [u8]) {
     let mut slots = slots.iter_mut();
     for entry in entries(given) {
         // SAFETY: environments hold C strings.
-        let is_ours = unsafe { CStr::from_ptr(entry) }.to_bytes();
-        if is_ours.starts_with(PRELOAD) || session_value(is_ours).is_some() {
+        let is_preload = unsafe { CStr::from_ptr(entry) }.to_bytes().starts_with(PRELOAD);
+        if is_preload && !old.has_library {
             continue;
         }
         if let Some(slot) = slots.next() {
             *slot = entry;
         }
     }
-    let library = context.facts.library;
-    let is_listed = old.preload.split(|&byte| byte == b':' || byte == b' ').any(|item| item == library);
-    let (library, colon): (&[u8], &[u8]) =
-        if is_listed { (b"", b"") } else { (library, if old.preload.is_empty() { b"" } else { b":" }) };
+    let colon: &[u8] = if old.preload.is_empty() { b"" } else { b":" };
+    let preload = (!old.has_library).then_some([PRELOAD, context.facts.library, colon, old.preload]);
+    let session = (!old.has_session).then_some([env::SESSION.as_bytes(), b"=", context.session(), b""]);
     let mut rest = text;
-    for parts in [[PRELOAD, library, colon, old.preload], [env::SESSION.as_bytes(), b"=", context.session(), b""]] {
+    for parts in [preload, session].into_iter().flatten() {
         let len = parts.iter().map(|part| part.len()).sum::<usize>() + 1;
         let Some((here, tail)) = rest.split_at_mut_checked(len) else { return };
         rest = tail;
-        if let Some(slot) = slots.next() {
-            *slot = here.as_ptr().cast();
-        }
         for (to, from) in here.iter_mut().zip(parts.iter().copied().flatten().chain(&[0])) {
             *to = *from;
+        }
+        if let Some(slot) = slots.next() {
+            *slot = here.as_ptr().cast();
         }
     }
 }
 
-fn session_value(text: &[u8]) -> Option<&[u8]> {
-    text.strip_prefix(env::SESSION.as_bytes())?.strip_prefix(b"=")
+fn is_session(text: &[u8]) -> bool {
+    text.strip_prefix(env::SESSION.as_bytes()).is_some_and(|rest| rest.starts_with(b"=") && rest.len() > 1)
 }
 
 fn entries(given: Environment) -> impl Iterator<Item = *const c_char> {

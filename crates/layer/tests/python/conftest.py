@@ -34,7 +34,9 @@ class Session:
     def image(self, *facts: str) -> None:
         listener = "{}:{}".format(*self.proxy.address)
         subprocess.run(
-            [MAKE_IMAGE, self.folder / "policy", f"root={self.root}", f"library={LAYER}", f"listener={listener}", *facts],
+            [MAKE_IMAGE, self.folder / "policy", f"root={self.root}", f"library={LAYER}", f"listener={listener}"]
+            + [f"prefix={prefix}" for prefix in (sys.base_prefix, sys.prefix)]
+            + list(facts),
             check=True,
         )
 
@@ -71,7 +73,7 @@ def session() -> Iterator[Session]:
     tables = Tables()
     proxy = FakeProxy(folder, tables)
     made = Session(folder, root, proxy, tables)
-    made.image("mode=read", "tcp", "dns", "steal", "hostname=target-pod", "not_found=^/app/hidden", "cwd=/tmp","prefix=/root/.pyenv")
+    made.image("mode=read", "tcp", "dns", "steal", "hostname=target-pod", "not_found=^/app/hidden", "cwd=/tmp")
     yield made
     proxy.close()
     shutil.rmtree(folder)

@@ -1,7 +1,7 @@
 """A proxy for the layer alone: answers its questions from tables, and relays to sockets of this machine.
 
-Lets the layer be tried without a session: the folder that `MIRRORD_SESSION` names holds `proxy.sock` (this) and `policy`
-(written by the layer's example `make_image`). Every question is also appended to `log`, for tests to look at.
+Lets the layer be tried without a session: the folder that `MIRRORD_SESSION` names holds `proxy.sock` (this) and
+`policy` (written by the layer's example `make_image`). Every question is also appended to `log`, for tests to look at.
 """
 
 from __future__ import annotations
