@@ -5,7 +5,7 @@ waits without a time limit and without polling:
 
     SIGCHLD              the program or a descendant ended or stopped
     SIGTERM, SIGHUP, …   forwarded to the program
-    SIGINT, SIGQUIT      a terminal sent them to the program too; forwarded only where there is none
+    SIGINT, SIGQUIT      a terminal sends them to the program too; forwarded only where there is none
     SIGCONT              `fg` or `bg`: the terminal goes to the program if it is ours, and the program goes on
 
 The program stops: the terminal comes back to us and we stop ourselves, so that the shell sees one stopped job.
@@ -120,8 +120,8 @@ class Child:
                     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                     os.execve(self._command.path, arguments, environment)  # noqa: S606 - that is the point
                 except BaseException as problem:  # noqa: BLE001 - nothing may return into the copy of the parent
-                    number = getattr(problem, "errno", None) or errno.EINVAL
-                    os.write(failure_writer, str(number).encode())
+                    reason = getattr(problem, "errno", None) or errno.EINVAL
+                    os.write(failure_writer, str(reason).encode())
                 finally:
                     os._exit(127)
         finally:
@@ -194,7 +194,7 @@ class Child:
             for pid in children() - self._kept:
                 try:
                     done, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
-                except ChildProcessError:  # noqa: PERF203 - who ended meanwhile
+                except ChildProcessError:  # it ended meanwhile
                     continue
                 if done == 0:
                     left.add(pid)

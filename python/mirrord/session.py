@@ -10,6 +10,7 @@ Everything that was made is removed on every way out, in the reverse order; sign
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import socket
@@ -79,6 +80,7 @@ def execute(run: Run) -> Outcome:
             command = Command(found.path, run.words, whole)
             is_skipped = os.path.basename(os.fsdecode(found.path)) in run.config.skip_processes
             with Events(session, expects_layer=not is_skipped, quiet=run.quiet) as events:
+                gc.enable()
                 progress.ready(f"`{os.fsdecode(run.words[0])}` runs as {carrier.description}")
                 outcome = Child(command).run(lambda _pid: events.started(), events.descendants_left)
                 events.ended()

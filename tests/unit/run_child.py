@@ -1,4 +1,4 @@
-"""Runs `mirrord.child.Child` as a process of its own, for the tests of terminals and signals: `run_child.py PROGRAM …`."""
+"""`run_child.py PROGRAM …`: `mirrord.child.Child` as a process of its own, for the tests of terminals and signals."""
 
 import os
 import sys

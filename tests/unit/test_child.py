@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -99,11 +99,12 @@ def test_descendants_keep_us_until_they_end(tmp_path: Path) -> None:
 
 
 def test_signal_ends_the_wait_for_descendants() -> None:
-    process = subprocess.Popen([*RUNNER, SHELL, "-c", "sleep 60 >/dev/null 2>&1 & exit 4"], stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    assert process.stderr.readline() == b"left 1\n"
-    process.terminate()
-    assert process.wait(10) == 4
+    words = [*RUNNER, SHELL, "-c", "sleep 60 >/dev/null 2>&1 & exit 4"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"left 1\n"
+        process.terminate()
+        assert process.wait(10) == 4
 
 
 class Terminal:
@@ -138,11 +139,13 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(request: pytest.FixtureRequest) -> Terminal:
+def terminal() -> Iterator[Terminal]:
     terminal = Terminal()
-    request.addfinalizer(terminal.close)
-    terminal.until(b"PROMPT> ")
-    return terminal
+    try:
+        terminal.until(b"PROMPT> ")
+        yield terminal
+    finally:
+        terminal.close()
 
 
 def command(script: str) -> str:

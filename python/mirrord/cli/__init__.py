@@ -6,6 +6,7 @@ Commands live in modules of their own and import what they do inside their bodie
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import NoReturn
 
@@ -14,6 +15,8 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """Run the command line; every failure leaves as words on stderr and an exit code, never as a traceback."""
+    # A start makes many objects and no garbage; `session` switches it on again when the program runs.
+    gc.disable()
     from mirrord import output
     from mirrord.errors import BAD_USAGE, INTERNAL, Interrupted, MirrordError
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import rich_click as click
+from mirrord.cli.style import click
 
 if TYPE_CHECKING:
     from mirrord.config import Source

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import rich_click as click
-
 from mirrord import __version__
 from mirrord.cli.exec import exec_command
+from mirrord.cli.style import click
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -55,7 +54,7 @@ def verify_config(file: str) -> None:
 
 @root.command("demo")
 def demo() -> None:
-    """Show what mirrord does, on a throw-away target of this machine."""
+    """Show what mirrord does, on a throw-away target."""
     from importlib import import_module
 
     import_module("mirrord.demo").main()
