@@ -47,5 +47,6 @@ pub const MAX_WINDOW: u32 = 4 << 20;
 /// Bytes of bulk data that may wait in the outbox of a link.
 pub const OUTBOX_LIMIT: usize = 4 << 20;
 
-/// Requests of the peer that may be unanswered at a time; further ones wait in the carrier.
-pub const MAX_REQUESTS: usize = 1024;
+/// Bytes that the peer's unanswered requests may ask for together, and so hold of our memory while the link is slow;
+/// further requests wait in the carrier. Each counts as at least 16 KiB.
+pub const ANSWERS_LIMIT: usize = 32 << 20;

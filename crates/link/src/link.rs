@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use mirrord_protocol::agent::{
     Bye, Credit, Hello, Notice, Open, Opened, Request, Reset, Response, Welcome, decode, encode,
 };
-use mirrord_protocol::frame::{Frame, Kind, MAX_DATA};
+use mirrord_protocol::frame::{Frame, Kind, MAX_DATA, MAX_LENGTH};
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -25,10 +25,16 @@ use crate::inbox::Inbox;
 use crate::keys::{AgentKeys, SessionKeys};
 use crate::outbox::{Lane, Outbox};
 use crate::stream::{ECONNRESET, Stream};
-use crate::{End, HANDSHAKE, LinkError, MAX_REQUESTS, PING, SILENCE};
+use crate::{ANSWERS_LIMIT, End, HANDSHAKE, LinkError, PING, SILENCE};
 
 /// Answers above this size are bulk: they wait their turn behind other streams.
 const SMALL_ANSWER: usize = 16 << 10;
+
+/// What the smallest answer counts as, so that many small questions are bounded too.
+const SMALLEST_ANSWER: u32 = 16 << 10;
+
+/// What an answer without a length of its own counts as: a page of a directory, a DNS packet.
+const USUAL_ANSWER: u32 = 512 << 10;
 
 /// Bytes that the reader asks the carrier for at a time.
 const READ: usize = 128 << 10;
@@ -49,7 +55,8 @@ pub(crate) struct Shared {
     pub outbox: Outbox,
     pub inbox: Inbox,
     next_id: AtomicU64,
-    requests: Arc<Semaphore>,
+    /// Bytes that unanswered requests of the peer may still ask for.
+    answers: Arc<Semaphore>,
     started: Instant,
     /// Milliseconds since `started` at which the peer was last heard.
     heard: AtomicU64,
@@ -158,7 +165,7 @@ impl Link {
             outbox: Outbox::new(),
             inbox: Inbox::default(),
             next_id: AtomicU64::new(first_id),
-            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            answers: Arc::new(Semaphore::new(ANSWERS_LIMIT)),
             started: Instant::now(),
             heard: AtomicU64::new(0),
             end: watch::Sender::new(None),
@@ -328,9 +335,11 @@ impl Shared {
     }
 
     async fn requested(self: &Arc<Self>, id: u64, frame: Frame, events: &mpsc::Sender<Event>) {
-        let permit = self.requests.clone().acquire_owned().await.ok();
+        let request = decode::<Request>(&frame.head);
+        let cost = request.as_ref().map_or(SMALLEST_ANSWER, answer_limit);
+        let permit = self.answers.clone().acquire_many_owned(cost).await.ok();
         let responder = Responder { shared: self.clone(), id, permit };
-        match decode(&frame.head) {
+        match request {
             Ok(request) => {
                 let _ = events.send(Event::Request { request, payload: frame.payload, responder }).await;
             }
@@ -402,6 +411,17 @@ impl Drop for PendingStream {
     fn drop(&mut self) {
         self.decline(ECONNRESET);
     }
+}
+
+/// The most bytes that the answer to a request can have in memory.
+fn answer_limit(request: &Request) -> u32 {
+    let wanted = match request {
+        Request::Lookup { prefetch, .. } | Request::Open { prefetch, .. } => *prefetch,
+        Request::Read { len, .. } => *len,
+        Request::List { .. } => USUAL_ANSWER,
+        _ => SMALLEST_ANSWER,
+    };
+    wanted.clamp(SMALLEST_ANSWER, MAX_LENGTH as u32)
 }
 
 // === the tasks ===
