@@ -482,6 +482,10 @@ async fn read_frames<R: AsyncRead + Unpin>(
     };
     shared.finish(End::Lost(match outcome {
         Ok(()) => "the other side closed it".to_owned(),
+        // rustls' word for a peer that died before it could say goodbye.
+        Err(LinkError::Io(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "the other side ended without a goodbye".to_owned()
+        }
         Err(error) => error.to_string(),
     }));
 }
