@@ -23,12 +23,18 @@ pub(crate) struct TooLong;
 impl PathBuffer {
     /// A buffer that holds `root` and no path yet. The rest of the memory is left as it is found: zeroing four
     /// kilobytes for each call would cost more than the decision.
-    #[inline(always)]
-    pub(crate) fn begin(root: &[u8]) -> Result<PathBuffer, TooLong> {
-        let mut buffer = PathBuffer { bytes: [MaybeUninit::uninit(); ROOT_MAX + PATH_MAX], root: root.len(), len: 0 };
+    #[inline]
+    pub(crate) fn begin<'r>(room: &'r mut MaybeUninit<PathBuffer>, root: &[u8]) -> Result<&'r mut PathBuffer, TooLong> {
         if root.len() > ROOT_MAX {
             return Err(TooLong);
         }
+        let buffer = room.as_mut_ptr();
+        // SAFETY: both lengths are written here, and `bytes` may be uninitialised by its type.
+        let buffer = unsafe {
+            (&raw mut (*buffer).root).write(root.len());
+            (&raw mut (*buffer).len).write(0);
+            &mut *buffer
+        };
         copy(&mut buffer.bytes[..root.len()], root);
         Ok(buffer)
     }
@@ -149,7 +155,8 @@ mod tests {
     use super::*;
 
     fn tidy(parts: &[&str]) -> String {
-        let mut buffer = PathBuffer::begin(b"/proc/7/root").unwrap();
+        let mut room = MaybeUninit::uninit();
+        let buffer = PathBuffer::begin(&mut room, b"/proc/7/root").unwrap();
         for part in parts {
             buffer.push(part.as_bytes()).unwrap();
         }
@@ -166,7 +173,8 @@ mod tests {
 
     #[test]
     fn both_forms_are_c_strings() {
-        let mut buffer = PathBuffer::begin(b"/r").unwrap();
+        let mut room = MaybeUninit::uninit();
+        let buffer = PathBuffer::begin(&mut room, b"/r").unwrap();
         buffer.push(b"/etc/hosts").unwrap();
         buffer.finish(true).unwrap();
         // SAFETY: `finish` wrote the terminating zero.
@@ -177,9 +185,10 @@ mod tests {
 
     #[test]
     fn too_long_paths_are_refused() {
-        let mut buffer = PathBuffer::begin(b"").unwrap();
+        let mut room = MaybeUninit::uninit();
+        let buffer = PathBuffer::begin(&mut room, b"").unwrap();
         assert_eq!(buffer.push(&[b'a'; PATH_MAX]), Err(TooLong));
-        assert!(PathBuffer::begin(&[b'a'; ROOT_MAX + 1]).is_err());
+        assert!(PathBuffer::begin(&mut MaybeUninit::uninit(), &[b'a'; ROOT_MAX + 1]).is_err());
     }
 
     proptest! {

@@ -8,6 +8,7 @@
 //! ```
 
 use core::ffi::{CStr, c_char, c_int};
+use core::mem::MaybeUninit;
 
 use mirrord_policy::Route;
 use mirrord_policy::files::{self, Intent};
@@ -84,10 +85,11 @@ fn look_closer<R: Failure>(
     intent: Intent,
     call: impl FnOnce(Spot) -> R,
 ) -> R {
-    let Ok(mut buffer) = PathBuffer::begin(context.facts.remote_root) else {
+    let mut room = MaybeUninit::uninit();
+    let Ok(buffer) = PathBuffer::begin(&mut room, context.facts.remote_root) else {
         return fail(Errno(libc::ENAMETOOLONG));
     };
-    match decide(context, &mut buffer, as_it_is, text, intent) {
+    match decide(context, buffer, as_it_is, text, intent) {
         Ok(spot) => call(spot),
         Err(errno) => fail(errno),
     }
