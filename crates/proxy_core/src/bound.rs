@@ -53,7 +53,6 @@ impl Bound {
         self.lock().0.get(&canonical(local)).copied()
     }
 
-    #[expect(clippy::type_complexity, reason = "a map and its order of insertion, private to this file")]
     fn lock(&self) -> std::sync::MutexGuard<'_, (HashMap<SocketAddr, SocketAddr>, VecDeque<SocketAddr>)> {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -23,6 +23,7 @@ pub mod error;
 pub mod events;
 pub mod explain;
 mod files;
+mod folder;
 mod incoming;
 mod layer_conn;
 mod outgoing;

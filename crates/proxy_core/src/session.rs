@@ -12,7 +12,6 @@
 //! removes the folder.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -36,6 +35,7 @@ use crate::ends::EndsTable;
 use crate::error::Error;
 use crate::events::{Counters, Event, Events};
 use crate::files::LinkRemote;
+use crate::folder::Folder;
 use crate::incoming::Incoming;
 use crate::layer_conn;
 use crate::outgoing::Outgoing;
@@ -100,9 +100,6 @@ impl Services {
     }
 }
 
-/// The session's folder; removed when dropped.
-struct Folder(PathBuf);
-
 // === impl Session ===
 
 impl Session {
@@ -123,11 +120,11 @@ impl Session {
         let folder = Folder::create(folder)?;
         let questions = {
             let _inside = runtime.enter();
-            layer_conn::bind(&folder.0.join(env::SOCKET_NAME))?
+            layer_conn::bind(&folder.path().join(env::SOCKET_NAME))?
         };
         let (doors, listeners) = runtime.block_on(arrivals::bind())?;
         let wants_files = settings.files.mode != FileMode::Local;
-        let (root, root_problem) = match wants_files.then(|| Root::mount(runtime.handle().clone(), &folder.0)) {
+        let (root, root_problem) = match wants_files.then(|| Root::mount(runtime.handle().clone(), folder.path())) {
             Some(Ok(root)) => (Some(root), None),
             Some(Err(error)) => (None, Some(with_hint(&error))),
             None => (None, None),
@@ -135,7 +132,7 @@ impl Session {
         Ok(Session {
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
-            path: folder.0.clone(),
+            path: folder.path().to_owned(),
             folder: Mutex::new(Some(folder)),
             settings,
             keys,
@@ -336,24 +333,4 @@ fn with_hint(error: &crate::root::RootError) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-// === impl Folder ===
-
-impl Folder {
-    fn create(path: &Path) -> Result<Folder, Error> {
-        let what = format!("create the session's folder `{}`", path.display());
-        std::fs::DirBuilder::new().mode(0o700).create(path).map_err(Error::step(what))?;
-        Ok(Folder(path.to_owned()))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Only our own two names: anything else in there is not ours to delete, and then the folder stays.
-        for name in [env::SOCKET_NAME, env::POLICY_NAME] {
-            let _ = std::fs::remove_file(self.0.join(name));
-        }
-        let _ = std::fs::remove_dir(&self.0);
-    }
 }
