@@ -75,7 +75,8 @@ pub enum Question<'a> {
     Ends {
         /// The socket's own address.
         local: SocketAddr,
-        /// The peer that the kernel shows: an address of the proxy.
+        /// The peer that the kernel shows: an address of the proxy. `0.0.0.0:0` when the kernel shows none: a listener
+        /// ([`Question::Bound`]), or a connection in progress that was refused, whose errno is asked for.
         peer: SocketAddr,
     },
     /// Host name to addresses. Answered [`Answer::Addresses`] or [`Answer::NameError`].

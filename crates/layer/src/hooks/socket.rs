@@ -43,6 +43,19 @@ fn family(fd: c_int) -> c_int {
     sys::socket_option(fd, libc::SOL_SOCKET, libc::SO_DOMAIN).unwrap_or(libc::AF_INET)
 }
 
+/// Corrects what `SO_ERROR` says of a connection in progress that the proxy has refused.
+fn correct_error(fd: c_int, value: *mut c_int) {
+    // SAFETY: the call succeeded and filled an integer.
+    let value = unsafe { &mut *value };
+    if let (libc::ECONNREFUSED, Some(context)) = (*value, context::active()) {
+        kept_errno(|| {
+            if let Some(Errno(errno)) = ends::true_error(context, fd) {
+                *value = errno;
+            }
+        });
+    }
+}
+
 fn kept_errno<R>(body: impl FnOnce() -> R) -> R {
     let before = errno::get();
     let result = body();
@@ -180,6 +193,14 @@ hook! {
     fn getsockname(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int {
         let before = room(len);
         with_own(real(fd, address, len), fd, before, address, len)
+    }
+
+    fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t) -> c_int {
+        let result = real(fd, level, name, value, len);
+        if result == 0 && level == libc::SOL_SOCKET && name == libc::SO_ERROR && room(len) as usize == size_of::<c_int>() {
+            correct_error(fd, value.cast());
+        }
+        result
     }
 
     fn sendto(

@@ -6,6 +6,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use mirrord_protocol::layer::{Answer, Question};
 
 use crate::context::Context;
+use crate::errno::Errno;
 use crate::ops::bind;
 use crate::ops::socket::{is_proxy, own_address, peer_address};
 use crate::proxy_link::Patience;
@@ -35,6 +36,19 @@ pub(crate) fn of_moved(context: &Context, fd: c_int) -> Option<Ends> {
     }
     let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     ask(context, own_address(fd)?, nobody)
+}
+
+/// Why the connection in progress of socket `fd` was refused by the proxy's pending listener: the remote errno, which
+/// the kernel could not show. The kernel has forgotten the peer by then, so it is asked for by the own address alone.
+pub(crate) fn true_error(context: &Context, fd: c_int) -> Option<Errno> {
+    let local = own_address(fd).map(sockaddr::canonical).filter(|local| local.ip().is_loopback())?;
+    let line = context.door.open().ok()?;
+    let mut reply = [0; 128];
+    let peer = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    match line.ask(Question::Ends { local, peer }, Patience::Uninterrupted(LIMIT_MS), &mut reply) {
+        Err(Errno(libc::ENOTCONN)) | Ok(_) => None,
+        Err(errno) => Some(errno),
+    }
 }
 
 fn ask(context: &Context, local: SocketAddr, peer: SocketAddr) -> Option<Ends> {

@@ -134,6 +134,8 @@ class FakeProxy:
         self.ends: dict[Address, tuple[Address, Address]] = {}
         self.bound: dict[Address, Address] = {}
         self.listening: dict[Address, Address] = {}
+        #: own address of a socket in progress -> why its connection failed.
+        self.failed: dict[Address, int] = {}
         self.waiting: dict[Address, socket.socket] = {}
         self.changed = threading.Condition()
         self.listener = socket.create_server((ip, 0))
@@ -196,6 +198,9 @@ class FakeProxy:
         assert isinstance(remote, tuple)
         time.sleep(self.tables.delay)
         route = self.tables.routes.get(remote, errno.EHOSTUNREACH)
+        if isinstance(route, int) and question.fields["nonblocking"] and self.tables.delay:
+            self._fail_later(line, route)
+            return
         if isinstance(route, int):
             line.send(pack_errno(route))
             return
@@ -217,6 +222,17 @@ class FakeProxy:
             self.ends[local] = (remote, ("10.7.7.7", 40_000))
             self.waiting[local] = far
             self.changed.notify_all()
+
+    def _fail_later(self, line: socket.socket, reason: int) -> None:
+        """A pending listener: its full queue keeps the program's socket in progress until it closes."""
+        pending = socket.socket()
+        pending.bind((self.ip, 0))
+        pending.listen(0)
+        with pending, socket.create_connection(pending.getsockname()):
+            line.send(bytes([VIA]) + pack_socket(pending.getsockname()[:2]))
+            local = decode(line.recv(1000)).fields["local"]
+            assert isinstance(local, tuple)
+            self.failed[local] = reason
 
     def _connections(self) -> None:
         while True:
@@ -266,6 +282,8 @@ class FakeProxy:
     def _on_ends(self, fields: dict[str, object]) -> bytes:
         local, peer = fields["local"], fields["peer"]
         assert isinstance(local, tuple) and isinstance(peer, tuple)
+        if peer == ("0.0.0.0", 0) and local in self.failed:
+            return pack_errno(self.failed[local])
         with self.changed:
             # `Established` was sent on another connection, before this question; it may be read after it.
             if peer == self.address:

@@ -132,6 +132,20 @@ print(s.recv(100))
     assert web.python(code) == f"{errno.ECONNREFUSED} 0\nb'hello x'"
 
 
+def test_connection_in_progress_fails_with_the_remote_reason(web: Session) -> None:
+    web.tables.delay = 0.01
+    web.tables.routes[("10.9.9.9", 82)] = errno.EHOSTUNREACH
+    code = """
+import select, socket
+s = socket.socket()
+s.setblocking(False)
+print(s.connect_ex(('10.9.9.9', 82)))
+select.select([], [s], [], 10)
+print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+"""
+    assert web.python(code) == f"{errno.EINPROGRESS}\n{errno.EHOSTUNREACH}"
+
+
 def test_signal_ends_the_wait_of_a_connect(web: Session) -> None:
     web.tables.delay = 1.0
     code = """
