@@ -7,6 +7,7 @@
 import contextlib
 import os
 import pathlib
+import select
 import socket
 import subprocess
 import sys
@@ -39,6 +40,21 @@ def agent_of(process: "subprocess.Popen[str]") -> int:
     raise AssertionError("mirrord exec has no agent among its children")
 
 
+@contextlib.contextmanager
+def watched(pid: int) -> "Iterator[int]":
+    """A descriptor that becomes readable when process `pid` ends."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def await_end(descriptor: int) -> None:
+    readable, _, _ = select.select([descriptor], [], [], SECONDS)
+    assert readable, "the process does not end"
+
+
 def session_settings() -> str:
     """Default settings with a target."""
     return settings(Config(), Surroundings("/nonexistent", "/nonexistent", "/tmp", ()), has_target=True)
@@ -58,7 +74,9 @@ def agent(target: int, keys: proxy.Keys, *options: str) -> "Iterator[tuple[subpr
 
 
 def started(target: int, keys: proxy.Keys, *options: str, inherited: "int | None" = None) -> "subprocess.Popen[bytes]":
-    words = [str(native.agent()), "serve", "--pid", str(target), "--enter-user-namespace", *options]
+    words = [str(native.agent()), "serve", "--pid", str(target), *options]
+    if inherited is not None:
+        words.append("--enter-user-namespace")
     return subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,

@@ -10,18 +10,21 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
+from typing import IO
 
 import pytest
 from mirrord.demo.inside import content
 from mirrord.demo.sandbox import Sandbox
 
-from .running import FOLDER, PYTHON, SECONDS, agent_of, exec_command, rules
+from .running import FOLDER, PYTHON, SECONDS, agent_of, await_end, exec_command, rules, watched
 
 SERVER = """
-import http.server
+import http.server, os, sys, threading
+# Its input ends with the test, also when nobody else is left who could end it.
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Length", "7")
@@ -33,23 +36,67 @@ with http.server.ThreadingHTTPServer(("", 80), Handler) as server:
     print("listening", flush=True)
     server.serve_forever()
 """
-HOLD = """
+CUSTOMER = """
 import socket, sys
-pod = socket.create_connection((sys.argv[1], 80), 10)
-def ask():
-    pod.sendall(b"GET /client HTTP/1.1\\r\\nHost: pod\\r\\n\\r\\n")
-    print(pod.recv(4096).partition(b"\\r\\n\\r\\n")[2].decode().strip(), flush=True)
-ask()
+pod = None
 for line in sys.stdin:
-    ask()
+    order = line.strip()
+    try:
+        if order == "/connect":
+            pod = socket.create_connection((sys.argv[1], 80), 5)
+        if order != "/wait":
+            pod.sendall(b"GET %s HTTP/1.1\\r\\nHost: pod\\r\\n\\r\\n" % order.encode())
+        text = b""
+        while part := pod.recv(4096):
+            text += part
+            head, _, body = text.partition(b"\\r\\n\\r\\n")
+            if body:
+                break
+        print(body.decode().strip() if text else "closed", flush=True)
+    except TimeoutError:
+        print("hangs", flush=True)
+    except ConnectionError:
+        print("reset", flush=True)
 """
+
+
+class _Customer:
+    """A customer that keeps one connection; each order is a path, `/connect` begins and `/wait` only reads."""
+
+    def __init__(self, orders: "IO[str]", answers: "IO[str]") -> None:
+        self._orders = orders
+        self._answers = answers
+
+    def ask(self, order: str) -> str:
+        self._orders.write(f"{order}\n")
+        self._orders.flush()
+        return self._answers.readline().strip()
+
+
+@contextlib.contextmanager
+def _customer(sandbox: Sandbox) -> "Iterator[_Customer]":
+    orders, answers = os.pipe(), os.pipe()
+
+    def live() -> None:
+        command = [PYTHON, "-c", CUSTOMER, content.POD_V4]
+        sandbox.run(command, as_customer=True, stdin=orders[0], stdout=answers[1], timeout=60)
+        os.close(answers[1])
+
+    life = threading.Thread(target=live)
+    life.start()
+    try:
+        with os.fdopen(orders[1], "w") as ours, os.fdopen(answers[0]) as theirs:
+            yield _Customer(ours, theirs)
+    finally:
+        life.join(SECONDS)
+        os.close(orders[0])
 
 
 @contextlib.contextmanager
 def _thief(sandbox: Sandbox) -> "Iterator[subprocess.Popen[str]]":
     """A program in context that has stolen port 80."""
     pipe, command = subprocess.PIPE, exec_command(sandbox.pid, SERVER)
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=FOLDER) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=FOLDER) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "listening\n", process.stderr and process.stderr.read()
@@ -57,6 +104,8 @@ def _thief(sandbox: Sandbox) -> "Iterator[subprocess.Popen[str]]":
         finally:
             if process.poll() is None:
                 process.terminate()
+            assert process.stdin is not None
+            process.stdin.close()
             try:
                 process.wait(SECONDS)
             except subprocess.TimeoutExpired:
@@ -64,13 +113,7 @@ def _thief(sandbox: Sandbox) -> "Iterator[subprocess.Popen[str]]":
 
 
 def _pod_answers(sandbox: Sandbox) -> None:
-    """Each request ends with an answer, of the target or of a redirect that is going: it is its own pause."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        with contextlib.suppress(Exception):
-            if sandbox.request("/") == content.POD_BODY:
-                return
-    raise AssertionError("the pod did not get its port back")
+    assert sandbox.request("/") == content.POD_BODY
 
 
 def test_rules_belong_to_the_agent_and_go_with_it(sandbox: Sandbox) -> None:
@@ -82,47 +125,43 @@ def test_rules_belong_to_the_agent_and_go_with_it(sandbox: Sandbox) -> None:
         assert during is not None
         assert during != before
         assert "owner" in during
-        os.kill(agent_of(process), signal.SIGKILL)
+        agent = agent_of(process)
+        with watched(agent) as end:
+            os.kill(agent, signal.SIGKILL)
+            await_end(end)
         _pod_answers(sandbox)
         assert rules(sandbox.pid) == before
 
 
 def test_killed_client_leaves_no_rule(sandbox: Sandbox) -> None:
+    """Nobody is left to clean up: the agent notices that its client is gone, and ends."""
     before = rules(sandbox.pid)
     with _thief(sandbox) as process:
         assert sandbox.request("/") == b"stolen\n"
-        process.kill()
-        process.wait(SECONDS)
+        with watched(agent_of(process)) as end:
+            process.kill()
+            process.wait(SECONDS)
+            await_end(end)
         _pod_answers(sandbox)
     assert rules(sandbox.pid) == before
 
 
+def test_customer_of_a_killed_agent_is_not_left_hanging(sandbox: Sandbox) -> None:
+    """An open stolen connection cannot go on, but its customer must learn that: end or reset, in bounded time."""
+    with _customer(sandbox) as customer, _thief(sandbox) as process:
+        assert customer.ask("/connect") == "stolen"
+        os.kill(agent_of(process), signal.SIGKILL)
+        assert customer.ask("/wait") in ("closed", "reset")
+
+
 def test_open_connection_stays_with_the_pod(sandbox: Sandbox) -> None:
     """A customer's connection from before the steal goes on with the pod, during it and after it."""
-    feed, answers = os.pipe(), os.pipe()
-    with os.fdopen(feed[1], "w") as orders, os.fdopen(answers[0]) as lines:
-
-        def hold() -> None:
-            command = [PYTHON, "-c", HOLD, content.POD_V4]
-            sandbox.run(command, as_customer=True, stdin=feed[0], stdout=answers[1], timeout=60)
-            os.close(answers[1])
-
-        customer = threading.Thread(target=hold)
-        customer.start()
-        try:
-            assert lines.readline() == f"{content.CUSTOMER_V4}\n"
-            with _thief(sandbox):
-                assert sandbox.request("/") == b"stolen\n"
-                orders.write("again\n")
-                orders.flush()
-                assert lines.readline() == f"{content.CUSTOMER_V4}\n"
-            orders.write("again\n")
-            orders.flush()
-            assert lines.readline() == f"{content.CUSTOMER_V4}\n"
-        finally:
-            orders.close()
-            customer.join(SECONDS)
-            os.close(feed[0])
+    with _customer(sandbox) as customer:
+        assert customer.ask("/connect") == content.POD_BODY.decode().strip()
+        with _thief(sandbox):
+            assert sandbox.request("/") == b"stolen\n"
+            assert customer.ask("/client") == content.CUSTOMER_V4
+        assert customer.ask("/client") == content.CUSTOMER_V4
 
 
 def test_second_session_is_told_who_holds_the_port(sandbox: Sandbox) -> None:

@@ -101,6 +101,7 @@ mmap: files mmap {BIG}
 sendfile-and-splice: files sendfile {TIER}/numbers
 open-errors: files errors {TIER}
 open-bad-address: files bad-address
+open-long-names: files long-names {TIER}
 open-without-permission: files denied /data/secret.key
 remote-file-as-stdin-across-exec: files inherit {TIER}/file
 """
@@ -372,6 +373,7 @@ nested-shells: (sh -c 'bash -c "cat {FILE}"'); exit 5
 
 
 GAPS: "dict[str, str]" = {
+    "c-open-long-names": "a name longer than 255 bytes is ENOENT, and repeated slashes do not count for a path's length",
     "c-fts": "fts_open works inside libc, and is not covered yet",
     "c-wordexp": "wordexp works inside libc, and is not covered yet",
     "c-posix-spawn-opens-a-remote-file": "posix_spawn's own file actions are not covered yet",
