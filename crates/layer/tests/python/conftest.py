@@ -34,7 +34,7 @@ class Session:
     def image(self, *facts: str) -> None:
         listener = "{}:{}".format(*self.proxy.address)
         subprocess.run(
-            [MAKE_IMAGE, self.folder / "policy", f"root={self.root}", f"library={LAYER}", f"listener={listener}"]
+            [str(MAKE_IMAGE), str(self.folder / "policy"), f"root={self.root}", f"library={LAYER}", f"listener={listener}"]
             + [f"prefix={prefix}" for prefix in (sys.base_prefix, sys.prefix)]
             + list(facts),
             check=True,
