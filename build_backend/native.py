@@ -41,7 +41,7 @@ def wants_zig() -> bool:
 def build() -> None:
     """Build both and put them in place."""
     if shutil.which("cargo") is None:
-        raise BuildError("mirrord is built from source here, which needs Rust: install it from https://rustup.rs")
+        raise BuildError("mirrord is built from source here, which needs Rust: install rustup or your system's cargo")
     _NATIVE.mkdir(exist_ok=True)
     triple = _triple()
     layer = _cargo("mirrord-layer", triple, "layer", _layer_flags(triple))
