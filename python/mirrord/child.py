@@ -11,8 +11,8 @@ waits without a time limit and without polling:
 The program stops: the terminal comes back to us and we stop ourselves, so that the shell sees one stopped job.
 The program ends: its descendants may go on, and the session with them, until they end or a signal asks us to.
 
-fork and exec by hand: `subprocess` cannot put the child in the foreground before it runs. Threads exist (the data path),
-so the child calls nothing but system calls, on values made beforehand, with all signals blocked.
+fork and exec by hand: `subprocess` cannot put the child in the foreground before it runs. There are threads (the data
+path), so the child makes nothing but system calls, on values made beforehand, with all signals blocked.
 """
 
 from __future__ import annotations

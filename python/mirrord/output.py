@@ -34,9 +34,9 @@ def notice(text: str) -> None:
     _line(f"{_paint('mirrord:', 'note')} {text}")
 
 
-def warning(text: str) -> None:
-    """Tell the user something that is worth a check."""
-    _line(f"{_paint('warning:', 'warning')} {text}")
+def warning(text: str, hint: str | None = None) -> None:
+    """Tell the user something that is worth a check, and what to do about it."""
+    _line(f"{_paint('warning:', 'warning')} {text}" + (f"\n{_paint('hint:', 'hint')} {hint}" if hint else ""))
 
 
 def error(failure: MirrordError) -> None:

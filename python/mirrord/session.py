@@ -179,7 +179,8 @@ def _proxy_errors(call: Callable[[], Result]) -> Result:
 
 def _report_files(session: proxy.Session, run: Run) -> None:
     if session.files_provider == "none" and run.config.feature.fs.mode != "local":
-        output.warning(f"the target's files are not available: {session.files_problem}")
+        problem, _, advice = (session.files_problem or "").partition("\n")
+        output.warning(f"the target's files are not available: {problem}", " ".join(advice.split()))
 
 
 def _surroundings(found: program.Program) -> Surroundings:

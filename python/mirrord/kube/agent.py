@@ -24,7 +24,7 @@ from mirrord.config.schema import Agent
 from mirrord.errors import AGENT_CRASHED, AGENT_TIMEOUT, KUBE_UNREACHABLE, MirrordError
 from mirrord.kube import job as objects
 from mirrord.kube.api import Api, Json
-from mirrord.kube.trouble import Trouble, has_ended, is_running, of_job_event, of_pod, warnings_of
+from mirrord.kube.trouble import Trouble, has_started, is_running, of_job_event, of_pod, warnings_of
 
 _Report = tuple[str, Any]
 
@@ -53,7 +53,6 @@ class AgentJob:
         """Ask for everything at once. Raises what the Job's or the Secret's creation was refused with."""
         seconds = float(self._options.startup_timeout)
         selector = urlencode({"labelSelector": f"{objects.SESSION_LABEL}={self.session}"})
-        involved = urlencode({"fieldSelector": f"involvedObject.kind=Job,involvedObject.name={self.name}"})
         with self._creating:
             if self._closed.is_set():
                 return
@@ -61,11 +60,11 @@ class AgentJob:
             secret = self._in_background(lambda: self._create("secrets", self._secret))
             made = self._create("jobs", self._job)
             secret.join()
-        self._in_background(lambda: self._follow("event", f"{self._path('events')}?{involved}", seconds))
+        self._follow_events("Job", self.name)
         self._in_background(lambda: self._own_secret(made["metadata"]["uid"]))
 
-    def wait_until_running(self, say: Callable[[str], None]) -> str:
-        """The pod's name, once the agent's process runs. Raises why it does not."""
+    def wait_until_running(self, say: Callable[[str], None]) -> None:
+        """Return once the agent's process runs. Raises why it does not."""
         deadline = time.monotonic() + self._options.startup_timeout
         trouble: Trouble | None = None
         doom = deadline
@@ -76,25 +75,30 @@ class AgentJob:
                 raise self._with_log(trouble.failure) if trouble else self._timed_out() from None
             if kind == "failed":
                 raise value
-            if kind == "event":
-                found = of_job_event(value, self.namespace)
-            elif is_running(value, objects.CONTAINER):
-                self.pod = value["metadata"]["name"]
-                return str(self.pod)
-            else:
-                self.pod = value["metadata"]["name"]
-                found = of_pod(value, objects.CONTAINER)
-                if has_ended(value, objects.CONTAINER) and found:
-                    raise self._with_log(found.failure)
-                if found is None:
-                    trouble, doom = None, deadline
-                    node = value["spec"].get("nodeName")
-                    say(f"starting the agent on node `{node}`" if node else "waiting for a node for the agent")
+            if has_started(value) if kind == "event" else self._is_running(value, say):
+                return
+            found = of_job_event(value, self.namespace) if kind == "event" else of_pod(value, objects.CONTAINER)
             if found is not None:
                 if trouble is None or found.failure.kind is not trouble.failure.kind:
-                    doom = time.monotonic() + found.patience
+                    doom = deadline
                 doom = min(doom, time.monotonic() + found.patience)
                 trouble = found
+            elif kind == "pod":
+                trouble, doom = None, deadline
+
+    def _is_running(self, pod: Json, say: Callable[[str], None]) -> bool:
+        if self.pod is None:
+            self.pod = str(pod["metadata"]["name"])
+            # A pod's status is a second late, because the kubelet looks once a second; its event is not.
+            self._follow_events("Pod", self.pod)
+        node = pod["spec"].get("nodeName")
+        say(f"starting the agent on node `{node}`" if node else "waiting for a node for the agent")
+        return is_running(pod, objects.CONTAINER)
+
+    def _follow_events(self, kind: str, name: str) -> None:
+        involved = urlencode({"fieldSelector": f"involvedObject.kind={kind},involvedObject.name={name}"})
+        path = f"{self._path('events')}?{involved}"
+        self._in_background(lambda: self._follow("event", path, float(self._options.startup_timeout)))
 
     def failure_now(self) -> MirrordError | None:
         """Why the agent that ran a moment ago does not answer, if its pod tells."""

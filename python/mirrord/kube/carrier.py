@@ -7,6 +7,7 @@ process has not called `listen` yet.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from mirrord.targets import Targetless, Unqualified, Workload
 from mirrord.targets.resolve import resolve
 
 if TYPE_CHECKING:
-    from mirrord.proxy import Session
+    from mirrord.proxy import ProxyError, Session
     from mirrord.proxy import Target as LinkedTarget
 
 LISTEN_SECONDS = 5.0
@@ -97,7 +98,7 @@ class ClusterAgent:
                     **access.transport(),
                 )
             except ProxyError as problem:  # noqa: PERF203 - a retry
-                if problem.kind not in ("refused", "link") or time.monotonic() > deadline:
+                if not _may_pass(problem) or time.monotonic() > deadline:
                     raise self._no_link(problem) from problem
                 failure = job.failure_now()
                 if failure is not None:
@@ -135,3 +136,10 @@ class ClusterAgent:
         return MirrordError(
             AGENT_LINK, "The agent runs, but no link to it could be made", f"{kind}: {message}", hint=hint
         )
+
+
+def _may_pass(problem: ProxyError) -> bool:
+    """Is this what a process looks like that runs but does not listen yet? A refusal by the API server is not."""
+    if problem.kind == "refused":
+        return re.search(r"\b4\d\d\b", problem.message) is None
+    return problem.kind == "link"

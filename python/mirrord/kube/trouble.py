@@ -54,9 +54,9 @@ def is_running(pod: Json, container: str) -> bool:
     return "running" in container_status(pod, container).get("state", {})
 
 
-def has_ended(pod: Json, container: str) -> bool:
-    """Has the container's process ended, so that its log tells why?"""
-    return "terminated" in container_status(pod, container).get("state", {})
+def has_started(event: Json) -> bool:
+    """Is this the kubelet's event that a container's process started?"""
+    return event.get("reason") == "Started" and event.get("involvedObject", {}).get("kind") == "Pod"
 
 
 def of_pod(pod: Json, container: str) -> Trouble | None:

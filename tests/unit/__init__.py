@@ -1,0 +1,1 @@
+"""Pure Python parts, in seconds, without a data path."""
