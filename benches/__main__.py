@@ -14,7 +14,7 @@ import platform
 import sys
 from collections.abc import Iterator
 
-from . import demo, files, incoming, memory, outgoing, startup, table
+from . import build, demo, files, incoming, memory, outgoing, startup, table
 from .figure import Figure
 from .place import Place, Programs
 
@@ -22,6 +22,8 @@ from .place import Place, Programs
 def main() -> int:
     options = _options()
     groups: dict[str, list[Figure]] = {}
+    for path in build.unoptimised():
+        print(f"development build, not what is promised: {path}")
     with Programs() as programs:
         groups["command line"] = startup.command_line()
         _show("command line", groups)
@@ -67,6 +69,7 @@ def _write(path: pathlib.Path, groups: dict[str, list[Figure]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "machine": {"system": platform.platform(), "python": platform.python_version(), "processors": os.cpu_count()},
+        "unoptimised": build.unoptimised(),
         "groups": {title: [figure.as_json() for figure in figures] for title, figures in groups.items()},
     }
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from mirrord.demo.inside import content
 from mirrord.demo.sandbox import Sandbox
 
-from . import local_traces
 from .place import ECHO_PORT, LARGE_BYTES, SECONDS, SMALL_FILES, STREAM_BYTES, Layout, Programs, Values, parse
 
 _FOLDER = "/data/bench"
@@ -54,7 +53,7 @@ class DemoPlace:
         return (time.perf_counter() - begin) * 1e6
 
     def remains(self) -> list[str]:
-        return local_traces.found()
+        return []  # everything of this place is on this machine, where `local_traces` looks
 
 
 @contextlib.contextmanager
