@@ -38,6 +38,7 @@ class Run:
     status: int
     seconds: float
     said: str
+    is_in_context: bool
     seen: dict[str, tuple[bool, str]] = field(default_factory=dict)
 
 
@@ -49,7 +50,7 @@ def main() -> int:
     options = ["--quiet", "--target", "demo", "--config-file", "-"]
     command = [sys.executable, "-m", "mirrord", "exec", *options, "--", *observer]
     plain: list[Run] = []
-    beside = threading.Thread(target=lambda: plain.append(_run(observer, "")))
+    beside = threading.Thread(target=lambda: plain.append(_run(observer)))
     beside.start()
     in_context = _run(command, json.dumps(settings))
     beside.join()
@@ -57,7 +58,7 @@ def main() -> int:
     return _verdict(in_context)
 
 
-def _run(command: list[str], text: str) -> Run:
+def _run(command: list[str], text: str = "") -> Run:
     began = time.monotonic()
     try:
         done = subprocess.run(
@@ -65,8 +66,8 @@ def _run(command: list[str], text: str) -> Run:
         )
     except subprocess.TimeoutExpired as stuck:
         said = stuck.stderr.decode(errors="replace") if isinstance(stuck.stderr, bytes) else (stuck.stderr or "")
-        return Run(-1, _RUN_SECONDS, f"{said}\nit did not end within {_RUN_SECONDS:.0f} s")
-    run = Run(done.returncode, time.monotonic() - began, done.stderr.strip())
+        return Run(-1, _RUN_SECONDS, f"{said}\nit did not end within {_RUN_SECONDS:.0f} s", bool(text))
+    run = Run(done.returncode, time.monotonic() - began, done.stderr.strip(), bool(text))
     for line in done.stdout.splitlines():
         seen = json.loads(line)
         run.seen[seen["what"]] = (seen["worked"], seen["text"])
@@ -79,7 +80,9 @@ def _show(plain: Run, in_context: Run, observer: list[str], settings: object) ->
     output.data(f"  in context  mirrord exec --target demo -f - -- {shlex.join(['python', *observer[1:]])}")
     output.data(f"  with        {json.dumps(settings)}\n")
     output.data(_table(plain, in_context))
-    output.data(f"\nplain: {plain.seconds:.1f} s, in context: {in_context.seconds:.1f} s (target made and removed)")
+    output.data(
+        f"\nplain: {plain.seconds:.1f} s, in context: {in_context.seconds:.1f} s, with the target made and removed"
+    )
     if in_context.said:
         output.data("\nmirrord said:\n" + textwrap.indent(in_context.said, "  "))
     closed = _closed_fuse()
@@ -102,6 +105,8 @@ def _cell(run: Run, key: str) -> str:
     if key not in run.seen:
         return "(the program was not started)"
     worked, text = run.seen[key]
+    if not worked and run.is_in_context and key == "file" and _closed_fuse():
+        return "(not available here: see below)"
     return text if worked else f"({text})"
 
 
