@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -69,22 +69,22 @@ def execute(run: Run) -> Outcome:
     found = program.inspect(program.find(run.words[0], variables), variables)
     layer = native.layer()
     progress = output.Progress(quiet=run.quiet)
-    with signals.interruptible(), ExitStack() as stack:
-        stack.callback(progress.close)
-        # Unwinding is bounded; a second Ctrl-C would only leave things behind.
-        stack.push(lambda *_: signals.ignore())
-        with _opened(run, found, progress) as (session, carrier, remote):
-            taken = _taken(run, remote, progress)
-            session_variables = _started(session, str(layer))
-            whole = environment.compose(variables, taken, run.config.feature.env, session_variables)
-            command = Command(found.path, run.words, whole)
-            is_skipped = os.path.basename(os.fsdecode(found.path)) in run.config.skip_processes
-            with Events(session, expects_layer=not is_skipped, quiet=run.quiet) as events:
-                gc.enable()
-                progress.ready(f"`{os.fsdecode(run.words[0])}` runs as {carrier.description}")
-                outcome = Child(command).run(lambda _pid: events.started(), events.descendants_left)
-                events.ended()
-            return outcome
+    with (
+        signals.interruptible(),
+        closing(progress),
+        _opened(run, found, progress) as (session, carrier, remote),
+    ):
+        taken = _taken(run, remote, progress)
+        session_variables = _started(session, str(layer))
+        whole = environment.compose(variables, taken, run.config.feature.env, session_variables)
+        command = Command(found.path, run.words, whole)
+        is_skipped = os.path.basename(os.fsdecode(found.path)) in run.config.skip_processes
+        with Events(session, expects_layer=not is_skipped, quiet=run.quiet) as events:
+            gc.enable()
+            progress.ready(f"`{os.fsdecode(run.words[0])}` runs as {carrier.description}")
+            outcome = Child(command).run(lambda _pid: events.started(), events.descendants_left)
+            events.ended()
+        return outcome
 
 
 @contextmanager
@@ -114,15 +114,16 @@ def _opened(
             ) from problem
         yield session, carrier, remote
     finally:
+        # Bounded; a second Ctrl-C would only leave things behind.
         signals.ignore()
-        closing = Task("close", carrier.close)
+        removing = Task("close", carrier.close)
         if linking is not None:
             # Without its agent a half-made link fails soon; closing the session under it would be no clean end.
             linking.value_within(LINK_END_SECONDS)
         opened = starting.value_within(CLOSE_SECONDS)
         if opened is not None:
             opened.close()
-        for leftover in closing.value_within(4 * CLOSE_SECONDS) or []:
+        for leftover in removing.value_within(4 * CLOSE_SECONDS) or []:
             output.warning(f"could not remove {leftover}")
 
 

@@ -86,7 +86,7 @@ def main() -> None:
     from mirrord.cli import main as command
 
     sys.modules["mirrord.proxy"] = fake
-    mirrord.proxy = fake  # type: ignore[attr-defined]
+    mirrord.proxy = fake
     command()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 SCRIPTED = str(Path(__file__).with_name("scripted.py"))
 AGENT = '#!/bin/sh\necho "agent $*" >> "{log}"\n{body}\n'
-STAYS = 'trap "exit 0" TERM; sleep 60 & wait'
+STAYS = 'sleep 60 <&- >/dev/null 2>&1 & trap "kill $!; exit 0" TERM; wait'
 
 
 @dataclass

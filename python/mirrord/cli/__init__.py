@@ -7,6 +7,7 @@ Commands live in modules of their own and import what they do inside their bodie
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from typing import NoReturn
 
@@ -15,6 +16,9 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """Run the command line; every failure leaves as words on stderr and an exit code, never as a traceback."""
+    # Until something exists that must be removed, Ctrl-C may simply end us: no traceback, and the right status.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     # A start makes many objects and no garbage; `session` switches it on again when the program runs.
     gc.disable()
     from mirrord import output
