@@ -56,7 +56,7 @@ class ClusterPlace:
         self.cluster = cluster
         self.programs = programs
         where = ("--target", "pod/target", "-n", _NAMESPACE, "--kubeconfig", str(cluster.kubeconfig))
-        self.target = (*where, "--agent-image", image) if image else where
+        self.target: tuple[str, ...] = (*where, "--agent-image", image) if image else where
         address = str(cluster.read("get", "pod", "target", "-n", _NAMESPACE)["status"]["podIP"])
         name = "kubernetes.default.svc.cluster.local"
         self.layout = Layout(address, name, f"{_FOLDER}/large", f"{_FOLDER}/small", _SHOP_PORT)

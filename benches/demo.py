@@ -36,7 +36,7 @@ class DemoPlace:
     def __init__(self, sandbox: Sandbox, programs: Programs) -> None:
         self.sandbox = sandbox
         self.programs = programs
-        self.target = ("--target", f"process/{sandbox.pid}")
+        self.target: tuple[str, ...] = ("--target", f"process/{sandbox.pid}")
         self.layout = Layout(
             content.POD_V4, "catalog.shop.internal", f"{_FOLDER}/large", f"{_FOLDER}/small", content.POD_PORT
         )
@@ -59,12 +59,11 @@ class DemoPlace:
 @contextlib.contextmanager
 def opened(programs: Programs) -> Iterator[DemoPlace]:
     with Sandbox(share=[str(programs.folder)]) as sandbox:
-        options = {"capture_output": True, "text": True, "timeout": SECONDS, "stdin": subprocess.DEVNULL}
         for command in (
             ["/usr/bin/python3", "-c", _LAY_OUT],
             [programs.static_services, str(ECHO_PORT), str(STREAM_BYTES)],
         ):
-            done = sandbox.run(command, **options)
+            done = sandbox.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
             if done.returncode:
                 raise AssertionError(done.stderr)
         yield DemoPlace(sandbox, programs)

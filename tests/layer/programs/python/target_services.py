@@ -12,7 +12,13 @@ import struct
 import threading
 
 ECHO, DIGEST, CLOSES_FIRST, LAST_RECEIVED, CLIENT, RESET = 7007, 7008, 7009, 7010, 7011, 7013
-_last = {"text": b"", "done": threading.Event()}
+
+
+class _Heard:
+    """What `ClosesFirst` heard after it had closed; `LastReceived` waits for it."""
+
+    text = b""
+    is_complete = threading.Event()
 
 
 class _Service(socketserver.BaseRequestHandler):
@@ -44,22 +50,22 @@ class ClosesFirst(_Service):
     """Speaks, closes its own direction, and still listens."""
 
     def handle(self) -> None:
-        _last["done"].clear()
+        _Heard.is_complete.clear()
         self.request.sendall(b"first")
         self.request.shutdown(socket.SHUT_WR)
         text = b""
         while part := self.request.recv(100):
             text += part
-        _last["text"] = text
-        _last["done"].set()
+        _Heard.text = text
+        _Heard.is_complete.set()
 
 
 class LastReceived(_Service):
     """What `ClosesFirst` heard after it had closed."""
 
     def handle(self) -> None:
-        _last["done"].wait(self.timeout)
-        self.request.sendall(_last["text"])
+        _Heard.is_complete.wait(self.timeout)
+        self.request.sendall(_Heard.text)
 
 
 class Client(_Service):
@@ -85,7 +91,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def shutdown_request(self, request: socket.socket) -> None:
+    def shutdown_request(self, request: "socket.socket | tuple[bytes, socket.socket]") -> None:
         # The default closes both directions at once, which would turn a late byte of the client into a reset.
         self.close_request(request)
 
