@@ -373,7 +373,7 @@ nested-shells: (sh -c 'bash -c "cat {FILE}"'); exit 5
 
 
 GAPS: "dict[str, str]" = {
-    "c-open-long-names": "a name longer than 255 bytes is ENOENT, and repeated slashes do not count for a path's length",
+    "c-open-long-names": "a name longer than 255 bytes is ENOENT, and repeated slashes do not count for a path",
     "c-fts": "fts_open works inside libc, and is not covered yet",
     "c-wordexp": "wordexp works inside libc, and is not covered yet",
     "c-posix-spawn-opens-a-remote-file": "posix_spawn's own file actions are not covered yet",
