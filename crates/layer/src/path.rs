@@ -143,6 +143,11 @@ pub(crate) fn names_folder(path: &[u8]) -> bool {
     path.ends_with(b"/") || path.ends_with(b"/.") || path.ends_with(b"/..") || path == b"." || path == b".."
 }
 
+/// True when a component is longer than `NAME_MAX`.
+pub(crate) fn has_long_name(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/').any(|name| name.len() > 255)
+}
+
 /// True when a component is `..`.
 pub(crate) fn climbs(path: &[u8]) -> bool {
     path.split(|&byte| byte == b'/').any(|component| component == b"..")

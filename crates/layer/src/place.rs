@@ -111,6 +111,10 @@ fn decide(
     intent: Intent,
 ) -> Result<Spot, Errno> {
     let too_long = |_| Errno(libc::ENAMETOOLONG);
+    if text.len() >= PATH_MAX {
+        // Too long as it is written, whatever it would be when tidied up: the kernel's to refuse.
+        return Ok(as_it_is);
+    }
     let base = if text.starts_with(b"/") {
         None
     } else {
@@ -131,6 +135,8 @@ fn decide(
         Route::NotFound => Err(Errno(libc::ENOENT)),
         Route::Local if base.is_none() || stays(Side::Local) => Ok(as_it_is),
         Route::Local => Ok(Spot { dirfd: libc::AT_FDCWD, path: buffer.local(), is_remote: false, hidden: 0 }),
+        // The remote file system's own limit is higher than that of the pod's.
+        Route::Remote if path::has_long_name(buffer.absolute()) => Err(Errno(libc::ENAMETOOLONG)),
         Route::Remote if stays(Side::Remote) => Ok(Spot { is_remote: true, ..as_it_is }),
         Route::Remote => Ok(Spot {
             dirfd: libc::AT_FDCWD,

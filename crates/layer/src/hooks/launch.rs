@@ -3,12 +3,15 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-use libc::{FILE, pid_t};
+use libc::{FILE, mode_t, pid_t};
+use mirrord_policy::files::Intent;
 
 use crate::context::environ;
-use crate::errno::{Failure, fail};
+use crate::errno::{self, Failure, fail};
 use crate::hook::hook;
+use crate::hooks::open::intent;
 use crate::ops::launch::{check, check_at, check_descriptor, check_search, with_environment};
+use crate::place::locate;
 
 type Strings = *const *const c_char;
 /// File actions and attributes of `posix_spawn`, passed on as they are.
@@ -105,6 +108,17 @@ hook! {
         }
     }
 
+    fn posix_spawn_file_actions_addopen(
+        actions: *mut c_void, fd: c_int, path: *const c_char, flags: c_int, mode: mode_t
+    ) -> c_int {
+        // The child opens it inside libc, so it gets its name now; libc keeps a copy.
+        numbered(locate(path, intent(flags), |spot| real(actions, fd, spot.path, flags, mode)))
+    }
+
+    fn posix_spawn_file_actions_addchdir_np(actions: *mut c_void, path: *const c_char) -> c_int {
+        numbered(locate(path, Intent::Read, |spot| real(actions, spot.path)))
+    }
+
     fn system(command: *const c_char) -> c_int {
         with_own_environment(|| real(command))
     }
@@ -112,6 +126,11 @@ hook! {
     fn popen(command: *const c_char, mode: *const c_char) -> *mut FILE {
         with_own_environment(|| real(command, mode))
     }
+}
+
+/// `posix_spawn` and its kin return their error number.
+fn numbered(result: c_int) -> c_int {
+    if result < 0 { errno::get().0 } else { result }
 }
 
 /// `execl`, its arguments gathered by the stub.
