@@ -186,11 +186,18 @@ def _report_files(session: proxy.Session, run: Run) -> None:
 
 def _surroundings(found: program.Program) -> Surroundings:
     return Surroundings(
-        cwd=os.getcwd(),
+        cwd=_working_directory(),
         home=os.path.expanduser("~"),
         temp=_temporary(),
         program_prefixes=found.prefixes,
     )
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"  # it was deleted under our feet, which forbids the program nothing
 
 
 def _temporary() -> str:

@@ -48,4 +48,5 @@ def settings(config: Config, surroundings: Surroundings, *, has_target: bool) ->
         "process": {**surroundings._asdict(), "skip": config.skip_processes},
         "hostname": config.feature.hostname and has_target,
     }
-    return json.dumps(value)
+    # A path that is no UTF-8 cannot travel in JSON; what cannot be shown cannot match a rule of the user's either.
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
