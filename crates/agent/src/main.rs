@@ -28,7 +28,9 @@ use std::process::ExitCode;
 use mirrord_link::keys::AgentKeys;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::LinkNameSpaceType;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::command::{Command, Door, Serve, TargetChoice};
 use crate::error::{AgentError, Doing};
@@ -73,9 +75,11 @@ fn run(keys: Option<String>) -> Result<(), AgentError> {
 }
 
 fn start_log(filter: &str) -> Result<(), AgentError> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| AgentError::Usage(format!("`{filter}` is no log filter: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    // Levels by module only: the richer filter would bring a regex engine into somebody's pod.
+    let filter: Targets =
+        filter.parse().map_err(|error| AgentError::Usage(format!("`{filter}` is no log filter: {error}")))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(lines).with(filter).init();
     Ok(())
 }
 
