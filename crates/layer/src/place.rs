@@ -59,7 +59,7 @@ enum Look {
 
 fn first_look(dirfd: c_int, path: *const c_char, intent: Intent) -> Look {
     let Some(context) = context::active() else { return Look::AsItIs };
-    if path.is_null() || context.facts.remote_root.is_empty() {
+    if !sys::may_hold(path) || context.facts.remote_root.is_empty() {
         return Look::AsItIs;
     }
     // SAFETY: the program passes a C string, as its contract with libc says; it lives as long as the call.

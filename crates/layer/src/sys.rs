@@ -48,6 +48,14 @@ macro_rules! kernel {
     }};
 }
 
+/// True for an address where a program can have memory. The others (null and its neighbours, -1) are what programs pass
+/// by mistake, and what the kernel answers with EFAULT; looking there ourselves would end the program instead.
+#[inline]
+pub(crate) fn may_hold<T>(address: *const T) -> bool {
+    const LOWEST: usize = 4096;
+    (address as usize).wrapping_sub(LOWEST) < isize::MAX.cast_unsigned() - LOWEST
+}
+
 /// A descriptor of ours; closed when dropped.
 pub(crate) struct Descriptor(pub(crate) c_int);
 

@@ -31,7 +31,7 @@ fn set_h_errno(value: c_int) {
 /// The session and the name, when the target resolves it.
 fn remote_name<'a>(name: *const c_char) -> Option<(&'static Context, &'a [u8])> {
     let context = context::active()?;
-    if name.is_null() {
+    if !crate::sys::may_hold(name) {
         return None;
     }
     // SAFETY: the program passes a C string.

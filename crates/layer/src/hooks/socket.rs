@@ -14,7 +14,7 @@ use crate::sys;
 
 /// The program's address argument; empty when it is null.
 fn given<'a>(address: *const sockaddr, len: socklen_t) -> &'a [u8] {
-    if address.is_null() {
+    if !sys::may_hold(address) {
         return &[];
     }
     // SAFETY: the program says that the address has `len` bytes; more than any address has are not looked at.
@@ -36,7 +36,7 @@ fn give(encoded: &Encoded, room: socklen_t, address: *mut sockaddr, len: *mut so
 /// What the length argument holds; 0 when there is none.
 fn room(len: *const socklen_t) -> socklen_t {
     // SAFETY: the program passes null or a pointer to its length.
-    if len.is_null() { 0 } else { unsafe { *len } }
+    if !sys::may_hold(len) { 0 } else { unsafe { *len } }
 }
 
 fn family(fd: c_int) -> c_int {

@@ -7,10 +7,11 @@ use mirrord_policy::files::Intent;
 
 use crate::hook::hook;
 use crate::place::locate;
+use crate::sys;
 
 /// What a stream of this mode is going to do; a bad mode is libc's to refuse.
 fn intent(mode: *const c_char) -> Intent {
-    if mode.is_null() {
+    if !sys::may_hold(mode) {
         return Intent::Read;
     }
     // SAFETY: the program passes a C string; only the letters before `,ccs=` count.

@@ -32,7 +32,7 @@ pub(crate) fn check(path: *const c_char) -> Result<(), Errno> {
 /// `check` for `execveat`.
 pub(crate) fn check_at(dirfd: c_int, path: *const c_char) -> Result<(), Errno> {
     let Some(context) = context::active() else { return Ok(()) };
-    if path.is_null() {
+    if !sys::may_hold(path) {
         return Ok(());
     }
     // SAFETY: the program passes a C string.
@@ -117,7 +117,7 @@ fn is_privileged(fd: c_int) -> bool {
 /// Checks the program that `execvp` would find for `file`.
 #[inline(never)]
 pub(crate) fn check_search(file: *const c_char) -> Result<(), Errno> {
-    if context::active().is_none() || file.is_null() {
+    if context::active().is_none() || !sys::may_hold(file) {
         return Ok(());
     }
     // SAFETY: the program passes a C string.

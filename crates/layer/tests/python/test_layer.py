@@ -54,6 +54,27 @@ def test_listed_not_found_does_not_exist(session: Session) -> None:
     assert session.python("import os; print(os.path.exists('/app/hidden'))") == "False"
 
 
+def test_bad_addresses_and_long_names_are_the_kernels_errors(session: Session) -> None:
+    code = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+paths = [ctypes.c_void_p(1), ctypes.c_void_p(-1), b'/app/' + b'n' * 300, b'/app' + b'/' * 5000]
+for path in paths: print(libc.open(path, 0), ctypes.get_errno())
+print(libc.connect(-1, ctypes.c_void_p(1), 16), libc.stat(ctypes.c_void_p(8), ctypes.c_void_p(0)))
+"""
+    failures = [errno.EFAULT, errno.EFAULT, errno.ENAMETOOLONG, errno.ENAMETOOLONG]
+    assert session.python(code).splitlines() == [f"-1 {failure}" for failure in failures] + ["-1 -1"]
+
+
+def test_file_actions_of_a_spawn_open_remote_files(session: Session) -> None:
+    code = """
+import os
+actions = [(os.POSIX_SPAWN_OPEN, 0, '/app/hello.txt', os.O_RDONLY, 0)]
+os.waitpid(os.posix_spawn('/bin/cat', ['cat'], {}, file_actions=actions), 0)
+"""
+    assert session.python(code) == "from the target"
+
+
 def test_folder_is_listed_walked_and_globbed(session: Session) -> None:
     assert session.python("import os; print(sorted(os.listdir('/app/data')))") == "['a.json', 'b.json']"
     assert session.run("bash", "-c", "echo /app/data/*").stdout == "/app/data/a.json /app/data/b.json\n"
