@@ -89,7 +89,7 @@ KUBE_ADMISSION = Kind(
     FAILED,
     "Allow privileged pods there, or choose a namespace that allows them with `--agent-namespace`",
 )
-KUBE_API = Kind("cluster-api", FAILED)
+KUBE_API = Kind("cluster-api", FAILED, "Check what `kubectl` says to the same request")
 TARGET_NOT_FOUND = Kind("target-not-found", FAILED, "List what is there with `kubectl get pods,deployments`")
 TARGET_NOT_READY = Kind("target-not-ready", FAILED, "See why with `kubectl describe pod`")
 CONTAINER_NOT_FOUND = Kind("container-not-found", FAILED)
@@ -105,16 +105,20 @@ AGENT_UNSCHEDULABLE = Kind(
     FAILED,
     "Make room on the node, or change `agent.resources`, `agent.tolerations` or `agent.node_selector`",
 )
-AGENT_CRASHED = Kind("agent-crashed", FAILED)
+AGENT_CRASHED = Kind(
+    "agent-crashed", FAILED, "Check the image (`--agent-image`); `--agent-log-level debug` makes the agent tell more"
+)
 AGENT_TIMEOUT = Kind("agent-timeout", FAILED, "Allow more time with `--agent-startup-timeout SECONDS`")
-AGENT_LINK = Kind("agent-link", FAILED)
+AGENT_LINK = Kind(
+    "agent-link", FAILED, "Try again; if it stays, add `--agent-log-level debug` and read the agent's log"
+)
 
 # Local targets and the session on this machine.
-PROCESS_NOT_FOUND = Kind("process-not-found", FAILED)
+PROCESS_NOT_FOUND = Kind("process-not-found", FAILED, "See what runs with `ps`, then write `process/PID`")
 SANDBOX = Kind("sandbox", FAILED)
 NATIVE_MISSING = Kind("native-missing", NOT_STARTED, "Install mirrord again, or name the file with the variable shown")
 NATIVE_UNSAFE = Kind("native-unsafe", NOT_STARTED, "Make it owned by you or root, and writable by nobody else")
-SESSION_START = Kind("session-start", NOT_STARTED)
-PROGRAM_START = Kind("program-start", NOT_STARTED)
-IMAGE_WRITE = Kind("image-write", FAILED)
+SESSION_START = Kind("session-start", NOT_STARTED, "Check the room and the rights in the temporary folder (`TMPDIR`)")
+PROGRAM_START = Kind("program-start", NOT_STARTED, "Try the same command without mirrord")
+IMAGE_WRITE = Kind("image-write", FAILED, "Choose a folder that exists and that you may write with `--output`")
 INTERNAL = Kind("internal", FAILED, "Set `MIRRORD_DEBUG=1` to see the traceback, and please report it")
