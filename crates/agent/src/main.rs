@@ -55,7 +55,7 @@ fn run(keys: Option<String>) -> Result<(), AgentError> {
         }
         Command::Serve(options) => options,
     };
-    kernel::limit_arenas();
+    kernel::tune_memory();
     start_log(&options.log)?;
     let carrier = take_carrier(&options)?;
     if options.enter_user_namespace {

@@ -26,11 +26,15 @@ pub fn take_variable(name: &str) -> Option<String> {
     value
 }
 
-/// Two arenas instead of eight per core: each costs memory that an idle agent should not hold.
-pub fn limit_arenas() {
-    // SAFETY: `mallopt` only stores the number.
+/// Two arenas instead of eight per core: each costs memory that an idle agent should not hold. Buffers of a busy stream
+/// (64 KiB) are kept for the next one instead of being given back to the kernel and faulted in again.
+pub fn tune_memory() {
+    const KEPT: i32 = 4 << 20;
     #[cfg(target_env = "gnu")]
-    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
+    for (option, value) in [(libc::M_ARENA_MAX, 2), (libc::M_TRIM_THRESHOLD, KEPT), (libc::M_MMAP_THRESHOLD, KEPT)] {
+        // SAFETY: `mallopt` only stores the number.
+        let _ = unsafe { libc::mallopt(option, value) };
+    }
 }
 
 /// The descriptor `fd`, inherited from the parent process.
