@@ -153,6 +153,13 @@ pub(crate) fn climbs(path: &[u8]) -> bool {
     path.split(|&byte| byte == b'/').any(|component| component == b"..")
 }
 
+/// What stands before the first `..` of an absolute path, without its slash; `None` when nothing climbs.
+pub(crate) fn before_climb(path: &[u8]) -> Option<&[u8]> {
+    let ends_there = |at: usize| matches!(path.get(at + 3), None | Some(b'/'));
+    let at = path.windows(3).enumerate().find(|(at, window)| *window == b"/.." && ends_there(*at))?.0;
+    path.get(..at)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -167,6 +174,13 @@ mod tests {
         }
         buffer.finish(false).unwrap();
         String::from_utf8(buffer.absolute().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_stands_before_a_climb() {
+        assert_eq!(before_climb(b"/data/.."), Some(&b"/data"[..]));
+        assert_eq!(before_climb(b"/data/../etc/../x"), Some(&b"/data"[..]));
+        assert_eq!(before_climb(b"/data/..x/..."), None);
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn decide(
     let stays = |side| base == Some(side) && !(side == Side::Remote && path::climbs(text));
     match files::decide(&context.image, buffer.absolute(), intent).route {
         Route::NotFound => Err(Errno(libc::ENOENT)),
-        Route::Local if base.is_none() || stays(Side::Local) => Ok(as_it_is),
+        Route::Local if (base.is_none() && !comes_back(context, text)) || stays(Side::Local) => Ok(as_it_is),
         Route::Local => Ok(Spot { dirfd: libc::AT_FDCWD, path: buffer.local(), is_remote: false, hidden: 0 }),
         // The remote file system's own limit is higher than that of the pod's.
         Route::Remote if path::has_long_name(buffer.absolute()) => Err(Errno(libc::ENAMETOOLONG)),
@@ -145,6 +145,13 @@ fn decide(
             hidden: context.facts.remote_root.len(),
         }),
     }
+}
+
+/// True for a local path that climbs out of a folder of the target (`/data/..`): on this machine the kernel would not find
+/// the folder that it leads through.
+#[inline(never)]
+fn comes_back(context: &Context, text: &[u8]) -> bool {
+    path::before_climb(text).is_some_and(|folder| files::decide(&context.image, folder, Intent::Read).is_remote())
 }
 
 /// Begins the path with the folder that a relative name starts from; `None` when that is no folder with a name.
