@@ -15,6 +15,7 @@ class Elf:
     needed: "list[str]" = field(default_factory=list)
     exported: "set[str]" = field(default_factory=set)
     versions: "set[str]" = field(default_factory=set)
+    sections: "set[str]" = field(default_factory=set)
 
 
 def read(path: Path) -> Elf:
@@ -56,6 +57,8 @@ def _read_symbols(data: bytes, elf: Elf) -> None:
     (section_offset,) = struct.unpack_from("<Q", data, 40)
     size, count = struct.unpack_from("<HH", data, 58)
     sections = [struct.unpack_from("<IIQQQQII", data, section_offset + size * number) for number in range(count)]
+    (names,) = struct.unpack_from("<H", data, 62)
+    elf.sections = {_string(data, sections[names][4] + section[0]) for section in sections}
     for _, kind, _, _, offset, length, link, _ in sections:
         if kind != _SHT_DYNSYM:
             continue

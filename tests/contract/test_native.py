@@ -14,7 +14,7 @@ _AGENT_LIMIT = 6 << 20
 
 def is_release(native: Path) -> bool:
     # Cargo strips release builds only.
-    return b".debug_line" not in (native / "mirrord-agent").read_bytes()
+    return ".debug_line" not in elf.read(native / "mirrord-agent").sections
 
 
 def test_agent_is_static(native: Path) -> None:
