@@ -66,8 +66,6 @@ const LOCAL_FOLDERS: &[&[u8]] = &[
     b"/program files",
 ];
 
-const LOCAL_PARTS: &[&[u8]] = &[b"/node_modules", b".asdf/"];
-
 /// Decides for `path`, which is absolute and lexically normalised (no `.`, `..`, `//` or trailing slash).
 pub fn decide(image: &Image<'_>, path: &[u8], intent: Intent) -> Verdict {
     let read = image.has(flag::FILES_READ);
@@ -94,7 +92,7 @@ pub fn decide(image: &Image<'_>, path: &[u8], intent: Intent) -> Verdict {
     {
         return Verdict { route: Route::NotFound, reason: Reason::LocalCredentials };
     }
-    if POD_IDENTITY.iter().any(|folder| is_in(path, folder)) {
+    if is_in_one(path, POD_IDENTITY) {
         return for_reads(Reason::PodIdentity);
     }
     if let Some(reason) = built_in_local(image, path, home) {
@@ -104,13 +102,13 @@ pub fn decide(image: &Image<'_>, path: &[u8], intent: Intent) -> Verdict {
 }
 
 fn built_in_local(image: &Image<'_>, path: &[u8], home: &[u8]) -> Option<Reason> {
-    if path == b"/" || LOCAL_FOLDERS.iter().any(|folder| is_in(path, folder)) {
+    if path == b"/" || is_in_one(path, LOCAL_FOLDERS) {
         return Some(Reason::LocalFolder);
     }
-    if LOCAL_ENDINGS.iter().any(|ending| ends_with(path, ending)) {
+    if has_local_ending(path) {
         return Some(Reason::LocalEnding);
     }
-    if LOCAL_PARTS.iter().any(|part| contains(path, part)) {
+    if has_local_part(path) {
         return Some(Reason::LocalFolder);
     }
     if below(path, home).is_some_and(|rest| rest.starts_with(b"/.")) {
@@ -146,10 +144,30 @@ fn is_in(path: &[u8], folder: &[u8]) -> bool {
     }
 }
 
+/// True when `path` lies in one of `folders`. Most of them differ from it in the first letter already: this runs for
+/// every path call of the program.
+#[inline]
+fn is_in_one(path: &[u8], folders: &[&[u8]]) -> bool {
+    let first = path.get(1).map(u8::to_ascii_lowercase);
+    folders.iter().any(|folder| folder.get(1).copied() == first && is_in(path, folder))
+}
+
+fn has_local_ending(path: &[u8]) -> bool {
+    let last = path.last().map(u8::to_ascii_lowercase);
+    LOCAL_ENDINGS.iter().any(|ending| ending.last().copied() == last && ends_with(path, ending))
+}
+
 fn ends_with(path: &[u8], ending: &[u8]) -> bool {
     path.len() >= ending.len() && path[path.len() - ending.len()..].eq_ignore_ascii_case(ending)
 }
 
-fn contains(path: &[u8], part: &[u8]) -> bool {
-    path.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+/// Packages of Node and versions of asdf, wherever they lie.
+fn has_local_part(path: &[u8]) -> bool {
+    let begins =
+        |at: usize, part: &[u8]| path.get(at..at + part.len()).is_some_and(|found| found.eq_ignore_ascii_case(part));
+    path.iter().enumerate().any(|(at, byte)| match byte {
+        b'/' => begins(at, b"/node_modules"),
+        b'.' => begins(at, b".asdf/"),
+        _ => false,
+    })
 }

@@ -112,7 +112,7 @@ async fn answer(mut asker: Asker, services: &Arc<Services>) {
             services.outgoing.clone().connect(services.link.clone(), &mut asker, connect).await;
         }
         Question::Ends { local, peer } => {
-            let answer = match services.ends.get(local, peer) {
+            let answer = match services.ends_of(local, peer).await {
                 Some(Ok(ends)) => Answer::Ends { peer: ends.peer, local: ends.local },
                 Some(Err(errno)) => Answer::Errno(errno),
                 None => match services.bound.requested(local) {
@@ -123,6 +123,7 @@ async fn answer(mut asker: Asker, services: &Arc<Services>) {
             asker.answer(&answer).await;
         }
         Question::Bound { local, requested } => {
+            services.ends.forget_failure(local);
             let answer = match services.bound.insert(local, requested) {
                 Ok(()) => Answer::Done,
                 Err(errno) => Answer::Errno(errno),

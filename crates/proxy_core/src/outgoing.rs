@@ -132,8 +132,8 @@ impl Outgoing {
                     self.run(stream, socket).await;
                 }
             }
-            Ok(Err(errno)) => self.ends.fail(local, listener, errno),
-            Err(_) => self.ends.fail(local, listener, ECONNABORTED),
+            Ok(Err(errno)) => self.ends.fail(local, errno),
+            Err(_) => self.ends.fail(local, ECONNABORTED),
         }
     }
 

@@ -11,6 +11,7 @@
 //! process is killed instead, the kernel closes the link (the agent gives everything back) and the remote root's holder
 //! removes the folder.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -31,7 +32,7 @@ use tokio::sync::mpsc;
 
 use crate::arrivals::{self, Arrivals, Doors};
 use crate::bound::Bound;
-use crate::ends::EndsTable;
+use crate::ends::{Ends, EndsTable};
 use crate::error::Error;
 use crate::events::{Counters, Event, Events};
 use crate::files::LinkRemote;
@@ -93,7 +94,21 @@ pub(crate) struct Services {
     port_mapping: Vec<(u16, u16)>,
 }
 
+/// How long a question about a connection waits for the connection's own announcement, which was sent before it.
+const ANNOUNCED: Duration = Duration::from_secs(1);
+
 impl Services {
+    /// Who is at the other end of the connection between these addresses.
+    pub(crate) async fn ends_of(&self, local: SocketAddr, peer: SocketAddr) -> Option<Result<Ends, i32>> {
+        if peer.ip().to_canonical() == *self.outgoing.doors.v4.ip() {
+            return self.ends.get_soon(local, peer, ANNOUNCED).await;
+        }
+        match self.outgoing.doors.v6 {
+            Some(v6) if peer == SocketAddr::V6(v6) => self.ends.get_soon(local, peer, ANNOUNCED).await,
+            _ => self.ends.get(local, peer),
+        }
+    }
+
     /// The target's port for a port that a program listens on.
     pub(crate) fn remote_port(&self, port: u16) -> u16 {
         self.port_mapping.iter().find(|(local, _)| *local == port).map_or(port, |(_, remote)| *remote)
