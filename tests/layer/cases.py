@@ -235,8 +235,8 @@ connect-select: outgoing select {POD} {ECHO}
 connect-mapped: outgoing mapped {POD} {ECHO}
 connect-options-dup-fork: outgoing options {POD} {ECHO}
 connect-again-after-refusal: outgoing retry {POD} {UNUSED} {ECHO}
-server-closes-first: outgoing server-closes-first {POD} {CLOSES_FIRST} {LAST_RECEIVED}
-connect-reset: outgoing reset {POD} {RESET}
+server-closes-first: outgoing server-closes-first 127.0.0.1 {CLOSES_FIRST} {LAST_RECEIVED}
+connect-reset: outgoing reset 127.0.0.1 {RESET}
 refused: outgoing limited {WEB_V4} 81
 refused-poll: outgoing poll {WEB_V4} 81
 stalled: outgoing stalled {STALLED_V4} {STALLED_PORT}

@@ -67,8 +67,9 @@ class Stage:
         if go is None:
             return None
         target = self.folder / "gohello"
-        caches = {"GOCACHE": str(self.folder / "go-cache"), "GOPATH": str(self.folder / "go-path"), "CGO_ENABLED": "0"}
-        built = self._run([go, "build", "-o", str(target), str(PROGRAMS / "go/hello.go")], **caches)
+        # Without a home there is no place for Go's build cache; with one, its cache saves half a minute.
+        caches = {} if "HOME" in os.environ else {"GOCACHE": str(self.folder / "go-cache")}
+        built = self._run([go, "build", "-o", str(target), str(PROGRAMS / "go/hello.go")], CGO_ENABLED="0", **caches)
         return None if built else str(target)
 
     def _build_c(self) -> None:
