@@ -13,6 +13,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import IO
@@ -87,14 +88,13 @@ class ClusterPlace:
             "get", "pods", "-n", _NAMESPACE, "--field-selector", f"metadata.name={name}", "--watch", "-o", "json",
             "--output-watch-events",
         )  # fmt: skip
-        with subprocess.Popen(watching, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as watch:
+        with _running(watching) as watch:
             try:
                 begin = time.perf_counter()
                 self.cluster.apply(_pod(name, self.cluster.target_image, {"nodeName": node}))
                 _await_ready(watch.stdout)
                 return (time.perf_counter() - begin) * 1e3
             finally:
-                watch.terminate()
                 self.cluster.kubectl("delete", "pod", name, "-n", _NAMESPACE, "--wait=false")
 
     def tunnel(self) -> Values:
@@ -106,14 +106,11 @@ class ClusterPlace:
             (SINK_PORT, ("up", str(STREAM_BYTES))),
         ):
             command = self.cluster.kubectl_command("port-forward", "-n", _NAMESPACE, "pod/target", f":{port}")
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as forward:
-                try:
-                    assert forward.stdout is not None
-                    found = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
-                    assert found, "kubectl port-forward did not say its port"
-                    values |= plain(self.programs, arguments[0], "127.0.0.1", found.group(1), *arguments[1:])
-                finally:
-                    forward.terminate()
+            with _running(command) as forward:
+                assert forward.stdout is not None
+                found = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
+                assert found, "kubectl port-forward did not say its port"
+                values |= plain(self.programs, arguments[0], "127.0.0.1", found.group(1), *arguments[1:])
         return values
 
     def _exec(self, pod: str, *command: str) -> str:
@@ -167,15 +164,30 @@ def _pod(name: str, image: str, placement: dict[str, str]) -> dict[str, object]:
 
 
 def _await_ready(lines: IO[str] | None) -> None:
-    """Read watch events (indented JSON documents) until the pod's Ready condition is true."""
+    """Read watch events until the pod's Ready condition is true. A document may have one line or many."""
     assert lines is not None
     document = ""
     for line in lines:
         document += line
-        if line.rstrip() != "}":
+        try:
+            event = json.loads(document)
+        except ValueError:
             continue
-        conditions = json.loads(document)["object"].get("status", {}).get("conditions", [])
         document = ""
+        conditions = event["object"].get("status", {}).get("conditions", [])
         if any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions):
             return
     raise AssertionError("the watch ended before the pod was ready")
+
+
+@contextlib.contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A kubectl that talks while it runs; ended at the end, or when it says nothing for too long."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        limit = threading.Timer(SECONDS, process.kill)
+        limit.start()
+        try:
+            yield process
+        finally:
+            limit.cancel()
+            process.terminate()

@@ -1,6 +1,6 @@
 /* The other end of the network figures, inside the target: echo on PORT, a source on PORT+1, a sink on PORT+2.
  *
- * The source sends BYTES bytes that look random; the sink reads to the end, answers `k` at once and the SHA-256 of what
+ * The source sends BYTES bytes that look random; the sink reads BYTES bytes, answers `k` at once and the SHA-256 of what
  * it got afterwards. Prints `ready` and goes on in the background; ends when its parent namespace does, or on SIGTERM.
  */
 #define _GNU_SOURCE
