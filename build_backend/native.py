@@ -77,7 +77,8 @@ def _cargo(package: str, triple: str, folder: str, flags: list[str]) -> Path:
     target = _ROOT / "target" / folder
     # The agent asks nothing of the machine's C library, so it gains nothing from zig.
     zig = wants_zig() and package == "mirrord-layer"
-    command = ["cargo", "zigbuild" if zig else "build", "--locked", "--package", package, "--profile", profile()]
+    wanted = "agent" if profile() == "release" and package == "mirrord-agent" else profile()
+    command = ["cargo", "zigbuild" if zig else "build", "--locked", "--package", package, "--profile", wanted]
     command += ["--target", f"{triple}.{_GLIBC}" if zig else triple, "--target-dir", str(target)]
     environment = dict(os.environ)
     if flags:
@@ -86,7 +87,7 @@ def _cargo(package: str, triple: str, folder: str, flags: list[str]) -> Path:
     print("+", " ".join(command), file=sys.stderr, flush=True)
     if subprocess.run(command, cwd=_ROOT, env=environment, check=False).returncode != 0:
         raise BuildError(f"failed to build `{package}`: cargo's messages are above")
-    return target / triple / ("debug" if profile() == "dev" else "release")
+    return target / triple / ("debug" if wanted == "dev" else wanted)
 
 
 def _put(source: Path, mode: int) -> None:

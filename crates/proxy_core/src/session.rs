@@ -28,7 +28,7 @@ use mirrord_protocol::env;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::arrivals::{self, Arrivals, Doors};
 use crate::bound::Bound;
@@ -41,7 +41,7 @@ use crate::incoming::Incoming;
 use crate::layer_conn;
 use crate::outgoing::Outgoing;
 use crate::port_forward::{self, Endpoint};
-use crate::root::Root;
+use crate::root::{Keeper, Root};
 
 /// Data is moved by these; the interpreter's threads only wait.
 const WORKERS: usize = 2;
@@ -70,10 +70,15 @@ pub struct Session {
     doors: Doors,
     closed_doors: Mutex<Option<(Vec<TcpListener>, OwnedFd)>>,
     root: Mutex<Option<Root>>,
+    keeper: Mutex<Option<Keeper>>,
     root_problem: Option<String>,
     events: Arc<Events>,
     counters: Arc<Counters>,
     connected: OnceLock<Connected>,
+    /// Held while a connection is made: `close` waits for it.
+    connecting: Mutex<()>,
+    /// close() --give up--> connect()
+    closing: watch::Sender<bool>,
 }
 
 struct Connected {
@@ -144,6 +149,13 @@ impl Session {
             Some(Err(error)) => (None, Some(with_hint(&error))),
             None => (None, None),
         };
+        let keeper = match &root {
+            Some(_) => None,
+            None => Some(Keeper::start(folder.path()).map_err(|error| Error::Session {
+                what: "start the process that tidies up after us".to_owned(),
+                cause: std::io::Error::from_raw_os_error(error.errno()),
+            })?),
+        };
         Ok(Session {
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
@@ -155,6 +167,9 @@ impl Session {
             doors,
             closed_doors: Mutex::new(Some((listeners, questions))),
             root: Mutex::new(root),
+            keeper: Mutex::new(keeper),
+            connecting: Mutex::new(()),
+            closing: watch::Sender::new(false),
             root_problem,
             events: Arc::new(Events::new()),
             counters: Arc::new(Counters::default()),
@@ -204,7 +219,15 @@ impl Session {
         let hello =
             Hello { version: mirrord_protocol::VERSION.to_owned(), features: Vec::new(), holder: self.holder.clone() };
         let dialling = async { Ok::<_, Error>(Link::client(carrier.await?, &self.keys, &hello).await?) };
-        let dialled = self.handle.block_on(async { tokio::time::timeout(timeout, dialling).await });
+        let _connecting = lock(&self.connecting);
+        let mut closing = self.closing.subscribe();
+        let dialled = self.handle.block_on(async {
+            tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => Ok(Err(Error::Order("the session is closed"))),
+                dialled = tokio::time::timeout(timeout, dialling) => dialled,
+            }
+        });
         let (link, welcome, environment, agent_events) =
             dialled.map_err(|_| Error::Timeout(timeout.as_secs_f64()))??;
         if let Some(root) = &*lock(&self.root) {
@@ -298,11 +321,14 @@ impl Session {
 
     /// Ends the session and removes everything local. Idempotent; every other method fails or is empty afterwards.
     pub fn close(&self) {
+        self.closing.send_replace(true);
+        let _connecting = lock(&self.connecting);
         let Some(runtime) = lock(&self.runtime).take() else { return };
         if let Some(connected) = self.connected.get() {
             runtime.block_on(connected.link.bye("the local program has ended"));
         }
         drop(lock(&self.root).take());
+        drop(lock(&self.keeper).take());
         drop(lock(&self.folder).take());
         runtime.shutdown_timeout(SHUTDOWN);
     }

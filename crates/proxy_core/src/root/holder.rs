@@ -55,16 +55,27 @@ enum Message {
 /// Starts a holder with its file system on the session folder `folder`; returns it and the descriptor of `/dev/fuse`
 /// that the file system must be served on before [`Holder::wait_ready`].
 pub(super) fn start(folder: &Path) -> Result<(Holder, OwnedFd), RootError> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(at(Step::Process))?;
-    let (plan, descriptors) = prepare(folder, theirs)?;
-    let (pid, pidfd) = clone_into(&plan).map_err(|cause| RootError::new(Step::Process, &cause))?;
-    drop(descriptors);
-    let holder = Holder { pid, pidfd, socket: Some(ours), is_ready: false };
+    let holder = launch(folder, true)?;
     match holder.receive(Instant::now() + SET_UP_LIMIT)? {
         Message::Mounted(device) => Ok((holder, device)),
         Message::Ready { .. } => Err(RootError { step: Step::Lost, errno: libc::EPROTO }),
     }
+}
+
+/// Starts a holder without a file system: it removes the session folder when this process ends.
+pub(super) fn keep(folder: &Path) -> Result<Holder, RootError> {
+    let mut holder = launch(folder, false)?;
+    holder.wait_ready()?;
+    Ok(holder)
+}
+
+fn launch(folder: &Path, mounts: bool) -> Result<Holder, RootError> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(at(Step::Process))?;
+    let (plan, descriptors) = prepare(folder, theirs, mounts)?;
+    let (pid, pidfd) = clone_into(&plan).map_err(|cause| RootError::new(Step::Process, &cause))?;
+    drop(descriptors);
+    Ok(Holder { pid, pidfd, socket: Some(ours), is_ready: false })
 }
 
 // === impl Holder ===
@@ -136,7 +147,7 @@ impl Drop for Holder {
 }
 
 /// Opens and moves everything the holder needs. The descriptors live until it has been made.
-fn prepare(folder: &Path, socket: OwnedFd) -> Result<(Plan, [OwnedFd; 4]), RootError> {
+fn prepare(folder: &Path, socket: OwnedFd, mounts: bool) -> Result<(Plan, [OwnedFd; 4]), RootError> {
     let folder = folder.canonicalize().map_err(|cause| RootError::new(Step::Folder, &cause))?;
     let no_name = || RootError { step: Step::Folder, errno: libc::EINVAL };
     let name = folder.file_name().ok_or_else(no_name)?;
@@ -159,6 +170,7 @@ fn prepare(folder: &Path, socket: OwnedFd) -> Result<(Plan, [OwnedFd; 4]), RootE
         folder: descriptors[3].as_raw_fd(),
         mount_point: c_string(folder.as_os_str())?,
         name: c_string(name)?,
+        mounts,
         privileged: user.is_root(),
         user_map: format!("0 {} 1", user.as_raw()).into_bytes(),
         group_map: format!("0 {} 1", group.as_raw()).into_bytes(),

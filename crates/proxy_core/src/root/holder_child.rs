@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub mount_point: CString,
     /// Last component of that path.
     pub name: CString,
+    /// Whether there is a file system to hold; else this process only removes the session folder in the end.
+    pub mounts: bool,
     /// Whether to try without a user namespace first.
     pub privileged: bool,
     /// `0 UID 1` and `0 GID 1`.
@@ -119,6 +121,9 @@ unsafe fn set_up(plan: &Plan) -> Result<(), Failure> {
         arrange_descriptors(plan)?;
         check(Step::Session, libc::setsid())?;
         libc::prctl(libc::PR_SET_NAME, c"mirrord-root".as_ptr());
+        if !plan.mounts {
+            return send(READY, 0, 0, -1).map_err(|errno| Failure(Step::Handover, errno));
+        }
         let privileged = enter_namespaces(plan)?;
         // `/proc/<holder>/root` is open to the same user only while the process counts as dumpable.
         libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);

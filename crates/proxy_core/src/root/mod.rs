@@ -68,6 +68,22 @@ pub struct Counters {
     pub bytes: u64,
 }
 
+/// Removes the session folder when this process is killed, where there is no remote root whose holder would do it.
+/// Dropping it removes the folder, too.
+pub struct Keeper {
+    _holder: Holder,
+}
+
+impl Keeper {
+    /// Makes the process that waits for our end.
+    ///
+    /// # Errors
+    /// [`RootError`] when this machine does not let us start one.
+    pub fn start(folder: &Path) -> Result<Keeper, RootError> {
+        Ok(Keeper { _holder: holder::keep(folder)? })
+    }
+}
+
 // === impl Root ===
 
 impl Root {
