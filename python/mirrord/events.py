@@ -41,6 +41,7 @@ class Events:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        self._session.wake()
         self._thread.join(2 * TURN_SECONDS)
 
     def started(self) -> None:

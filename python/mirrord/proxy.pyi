@@ -105,7 +105,9 @@ class Session:
     def start(self, layer: str) -> dict[str, str]:
         """Write the policy image, open the doors; returns the environment to add (`LD_PRELOAD`, `MIRRORD_SESSION`)."""
     def next_event(self, timeout: float) -> Event | None:
-        """The next event, or None after `timeout` seconds."""
+        """The next event, or None after `timeout` seconds, or when woken."""
+    def wake(self) -> None:
+        """Make a waiting `next_event` return None at once."""
     def summary(self) -> dict[str, int]:
         """Counters: connections, accepted, names, files, bytes_in, bytes_out."""
     def close(self) -> None:

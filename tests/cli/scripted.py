@@ -42,6 +42,7 @@ class Session:
         words = [word for word in os.environ.get("SCRIPT_EVENTS", "hello:").split(";") if word]
         self.events = [word.partition(":") for word in words]
         self.is_started = False
+        self.woken = threading.Event()
 
     def connect_fd(self, fd: int, timeout: float) -> Any:
         how = os.environ.get("SCRIPT_CONNECT")
@@ -66,8 +67,11 @@ class Session:
         if self.is_started and self.events:
             kind, _, text = self.events.pop(0)
             return types.SimpleNamespace(kind=kind, text=text, port=80, pid=1)
-        threading.Event().wait(timeout)
+        self.woken.wait(timeout)
         return None
+
+    def wake(self) -> None:
+        self.woken.set()
 
     def close(self) -> None:
         note("closed")

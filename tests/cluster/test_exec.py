@@ -100,6 +100,7 @@ def test_agent_is_on_the_target_s_node_wherever_that_is(mirrord: Mirrord) -> Non
         mirrord.agent_is_gone()
         outcome = mirrord.run("sh", "-c", 'echo "$SHOP_NAME"', target=f"pod/corner-{number}")
         assert outcome.output == f"corner-{number}\n", outcome
+        mirrord.agent_is_gone()
     if len(nodes) < 2:
         pytest.skip("this cluster has one node: that the agent goes to the target's was not put to the test")
 

@@ -36,8 +36,9 @@ pub enum Event {
 
 /// Producer and consumer side of the session's events.
 pub struct Events {
-    sender: SyncSender<Event>,
-    receiver: Mutex<Receiver<Event>>,
+    /// `None` only wakes the reader.
+    sender: SyncSender<Option<Event>>,
+    receiver: Mutex<Receiver<Option<Event>>>,
     dropped: AtomicU64,
 }
 
@@ -67,15 +68,20 @@ impl Events {
 
     /// Adds an event; never waits.
     pub fn send(&self, event: Event) {
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(event) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(Some(event)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The next event, or `None` after `timeout`.
+    /// Makes [`Events::next`] return `None` at once. A full queue needs no waking: its reader is busy.
+    pub fn wake(&self) {
+        let _ = self.sender.try_send(None);
+    }
+
+    /// The next event, or `None` after `timeout` or when woken.
     pub fn next(&self, timeout: Duration) -> Option<Event> {
         let receiver = self.receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        receiver.recv_timeout(timeout).ok()
+        receiver.recv_timeout(timeout).ok().flatten()
     }
 }
 

@@ -305,6 +305,11 @@ impl Session {
         self.events.next(timeout)
     }
 
+    /// Makes a waiting [`Session::next_event`] return `None`.
+    pub fn wake(&self) {
+        self.events.wake();
+    }
+
     /// Names and values of the session's counters.
     pub fn summary(&self) -> Vec<(&'static str, u64)> {
         let files = lock(&self.root).as_ref().map(Root::counters).unwrap_or_default();

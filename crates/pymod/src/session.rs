@@ -157,6 +157,11 @@ impl Session {
         Ok(py.detach(|| session.next_event(seconds(timeout))).map(Event::from))
     }
 
+    fn wake(&self) -> PyResult<()> {
+        self.open()?.wake();
+        Ok(())
+    }
+
     fn summary(&self) -> PyResult<HashMap<&'static str, u64>> {
         Ok(self.open()?.summary().into_iter().collect())
     }

@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fake_proxy import FakeProxy, Tables  # noqa: E402
+from fake_proxy import FakeProxy, Tables
 
 BUILT = Path(os.environ.get("MIRRORD_TARGET_DIR", Path(__file__).parents[4] / "target" / "debug"))
 LAYER = BUILT / "libmirrord_layer.so"
@@ -34,7 +34,13 @@ class Session:
     def image(self, *facts: str) -> None:
         listener = "{}:{}".format(*self.proxy.address)
         subprocess.run(
-            [str(MAKE_IMAGE), str(self.folder / "policy"), f"root={self.root}", f"library={LAYER}", f"listener={listener}"]
+            [
+                str(MAKE_IMAGE),
+                str(self.folder / "policy"),
+                f"root={self.root}",
+                f"library={LAYER}",
+                f"listener={listener}",
+            ]
             + [f"prefix={prefix}" for prefix in (sys.base_prefix, sys.prefix)]
             + list(facts),
             check=True,
