@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## Build, install into .venv, and take the tour: a program he
 	@$(BIN)/python -m mirrord.demo
 
 test: $(INSTALLED) ## Run every test that this machine allows, and list what was skipped and why
-	@VENV=$(VENV) RESULTS=$(RESULTS) TIERS="$(TIERS)" .ci/test rust python unprivileged
+	@VENV=$(VENV) RESULTS=$(RESULTS) TIERS="$(TIERS)" .ci/test rust layer-alone python unprivileged
 
 test-rust: ## Run the Rust tests only
 	@VENV=$(VENV) RESULTS=$(RESULTS) .ci/test rust
