@@ -100,7 +100,6 @@ pread-lseek-preadv: files positions {TIER}/numbers
 mmap: files mmap {BIG}
 sendfile-and-splice: files sendfile {TIER}/numbers
 open-errors: files errors {TIER}
-open-bad-address: files bad-address
 open-long-names: files long-names {TIER}
 open-without-permission: files denied /data/secret.key
 remote-file-as-stdin-across-exec: files inherit {TIER}/file
@@ -215,6 +214,7 @@ etc-and-usr-are-local: sha256sum /etc/passwd /usr/bin/env /bin/sh
 [bash machine same]
 temporary-files-are-local: f=$(mktemp) && echo own > "$f" && cat "$f" && rm "$f"
 [c files machine]
+open-bad-address: files bad-address
 writes-stay-local: files create-local {TIER}/created
 [shell files machine]
 nsswitch-is-local: cat /etc/nsswitch.conf
@@ -373,11 +373,8 @@ nested-shells: (sh -c 'bash -c "cat {FILE}"'); exit 5
 
 
 GAPS: "dict[str, str]" = {
-    "c-open-long-names": "a name longer than 255 bytes is ENOENT, and repeated slashes do not count for a path",
     "c-fts": "fts_open works inside libc, and is not covered yet",
     "c-wordexp": "wordexp works inside libc, and is not covered yet",
-    "c-posix-spawn-opens-a-remote-file": "posix_spawn's own file actions are not covered yet",
-    "c-open-bad-address": "a path that is no address is not answered with EFAULT but crashes",
     "python-first-address": "addresses come in the order of the DNS answer, not in that of the pod's routes",
 }
 """What is known not to work: expected to fail, and a failure of the tier once it does work. See docs/limitations.md."""
