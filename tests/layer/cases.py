@@ -213,8 +213,9 @@ own-script-is-local: files own_script -
 etc-and-usr-are-local: sha256sum /etc/passwd /usr/bin/env /bin/sh
 [bash machine same]
 temporary-files-are-local: f=$(mktemp) && echo own > "$f" && cat "$f" && rm "$f"
-[c files machine]
+[c same]
 open-bad-address: files bad-address
+[c files machine]
 writes-stay-local: files create-local {TIER}/created
 [shell files machine]
 nsswitch-is-local: cat /etc/nsswitch.conf
