@@ -92,6 +92,8 @@ def test_short_form_takes_a_pod_s_name(mirrord: Mirrord, shop: Shop) -> None:
 
 def test_agent_is_on_the_target_s_node_wherever_that_is(mirrord: Mirrord) -> None:
     nodes = mirrord.cluster.nodes
+    # The pod of the session before may be on its way out still.
+    mirrord.agent_is_gone()
     for number, node in enumerate(nodes):
         with mirrord.started("server", "9", target=f"pod/corner-{number}") as started:
             started.wait_for("listening")
