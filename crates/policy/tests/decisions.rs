@@ -15,7 +15,7 @@ fn settings() -> Settings {
     settings.dns.enabled = true;
     settings.incoming.mode = IncomingMode::Steal;
     settings.hostname = true;
-    settings.process.cwd = "/work/project/".into();
+    settings.process.cwd = "/code/project/".into();
     settings.process.home = "/root".into();
     settings.process.temp = "/scratch/tmp".into();
     settings.process.program_prefixes = vec!["/srv/venv".into()];
@@ -75,9 +75,9 @@ fn default_file_rules() {
         ("/", (Route::Local, Reason::LocalFolder)),
         ("/app/main.py", (Route::Local, Reason::LocalEnding)),
         ("/app/node_modules/x/data", (Route::Local, Reason::LocalFolder)),
-        ("/work/project/data.csv", (Route::Local, Reason::WorkingDirectory)),
-        ("/work", (Route::Local, Reason::AboveLocalFolder)),
-        ("/work/other", (Route::Remote, Reason::ModeRead)),
+        ("/code/project/data.csv", (Route::Local, Reason::WorkingDirectory)),
+        ("/code", (Route::Local, Reason::AboveLocalFolder)),
+        ("/code/other", (Route::Remote, Reason::ModeRead)),
         ("/srv/venv/lib/x", (Route::Local, Reason::ProgramFile)),
         ("/srv/data", (Route::Remote, Reason::ModeRead)),
         ("/root/.pyenv/x", (Route::Local, Reason::UserDotFile)),
