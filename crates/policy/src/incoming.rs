@@ -29,7 +29,12 @@ pub fn decide(image: &Image<'_>, requested: SocketAddr) -> Verdict {
 
 /// The target's port for a port that the program asked for (`port_mapping`).
 pub fn remote_port(image: &Image<'_>, port: u16) -> u16 {
-    image.pairs(Section::PortMapping).find(|(local, _)| *local == port).map_or(port, |(_, remote)| remote)
+    mapped(image.pairs(Section::PortMapping), port)
+}
+
+/// The second of the pair whose first is `port`, or `port` itself.
+pub fn mapped(pairs: impl IntoIterator<Item = (u16, u16)>, port: u16) -> u16 {
+    pairs.into_iter().find(|(from, _)| *from == port).map_or(port, |(_, to)| to)
 }
 
 /// The port that the program must really bind instead of `port`, if the configuration names one (`listen_ports`).

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::ends::canonical;
 use crate::error::Error;
+use crate::sync::locked;
 
 /// How long either half waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,7 +94,7 @@ impl Arrivals {
     /// A connection from `peer` was accepted.
     pub(crate) fn arrived(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
         let peer = canonical(peer);
-        let mut halves = self.lock();
+        let mut halves = locked(&self.halves);
         match halves.remove(&peer) {
             Some(Half::Claimed(socket_tx)) => {
                 drop(halves);
@@ -119,7 +120,7 @@ impl Arrivals {
         let local = canonical(local);
         let (socket_tx, socket_rx) = oneshot::channel();
         {
-            let mut halves = self.lock();
+            let mut halves = locked(&self.halves);
             if let Some(Half::Arrived(socket)) = halves.remove(&local) {
                 return Some(socket);
             }
@@ -127,7 +128,7 @@ impl Arrivals {
         }
         let socket = tokio::time::timeout(limit, socket_rx).await;
         if socket.is_err() {
-            self.lock().remove(&local);
+            locked(&self.halves).remove(&local);
         }
         socket.ok()?.ok()
     }
@@ -137,16 +138,12 @@ impl Arrivals {
         tokio::spawn(async move {
             tokio::time::sleep(PATIENCE).await;
             if let Some(arrivals) = arrivals.upgrade() {
-                let mut halves = arrivals.lock();
+                let mut halves = locked(&arrivals.halves);
                 if matches!(halves.get(&peer), Some(Half::Arrived(_))) {
                     halves.remove(&peer);
                 }
             }
         });
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Half>> {
-        self.halves.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -170,7 +167,7 @@ mod tests {
             arrivals.arrived(socket, peer);
         });
         assert_eq!(claimed.unwrap().peer_addr().unwrap(), late.local_addr().unwrap());
-        assert!(arrivals.lock().is_empty());
+        assert!(locked(&arrivals.halves).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,6 +179,6 @@ mod tests {
         let (socket, peer) = listener.accept().await.unwrap();
         arrivals.arrived(socket, peer);
         assert_eq!(stranger.read(&mut [0; 1]).await.unwrap(), 0);
-        assert!(arrivals.lock().is_empty());
+        assert!(locked(&arrivals.halves).is_empty());
     }
 }

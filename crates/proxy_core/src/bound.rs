@@ -10,6 +10,7 @@ use std::sync::Mutex;
 
 use crate::ends::canonical;
 use crate::sock_diag;
+use crate::sync::locked;
 
 /// Most entries; the oldest goes first.
 const LIMIT: usize = 4096;
@@ -29,7 +30,7 @@ impl Bound {
     /// `EADDRINUSE` when another socket of the session listens in the name of `requested`.
     pub(crate) fn insert(&self, local: SocketAddr, requested: SocketAddr) -> Result<(), i32> {
         let (local, requested) = (canonical(local), canonical(requested));
-        let mut inner = self.lock();
+        let mut inner = locked(&self.inner);
         let (entries, order) = &mut *inner;
         let is_held = |(real, asked): (&SocketAddr, &SocketAddr)| {
             *asked == requested && *real != local && matches!(sock_diag::listening(*real), Ok(Some(_)))
@@ -50,11 +51,7 @@ impl Bound {
 
     /// What the socket at `local` asked for, if it got something else.
     pub(crate) fn requested(&self, local: SocketAddr) -> Option<SocketAddr> {
-        self.lock().0.get(&canonical(local)).copied()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, (HashMap<SocketAddr, SocketAddr>, VecDeque<SocketAddr>)> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        locked(&self.inner).0.get(&canonical(local)).copied()
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::sync::locked;
+
 /// Most entries; the oldest goes first. The loopback addresses of a session have about as many ports.
 const LIMIT: usize = 1 << 16;
 
@@ -58,7 +60,7 @@ impl EndsTable {
 
     /// A new socket has this address: what is remembered of an earlier one does not count for it.
     pub(crate) fn forget_failure(&self, local: SocketAddr) {
-        self.lock().entries.remove(&(canonical(local), NO_PEER));
+        locked(&self.inner).entries.remove(&(canonical(local), NO_PEER));
     }
 
     /// As [`EndsTable::get`], but waits for an entry that is on its way: a program may ask for its peer before the proxy
@@ -83,11 +85,11 @@ impl EndsTable {
 
     /// Looks a connection up; the error is its errno, or `None` when it is not ours.
     pub fn get(&self, local: SocketAddr, peer: SocketAddr) -> Option<Result<Ends, i32>> {
-        self.lock().entries.get(&(canonical(local), canonical(peer))).copied()
+        locked(&self.inner).entries.get(&(canonical(local), canonical(peer))).copied()
     }
 
     fn put(&self, pair: Pair, ends: Result<Ends, i32>) {
-        let mut inner = self.lock();
+        let mut inner = locked(&self.inner);
         if inner.entries.insert(pair, ends).is_none() {
             inner.order.push_back(pair);
         }
@@ -98,10 +100,6 @@ impl EndsTable {
         }
         drop(inner);
         self.inserted.notify_waiters();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -154,7 +152,7 @@ mod tests {
         for number in 0..(LIMIT as u32 + 10) {
             table.fail(SocketAddr::from((number.to_be_bytes(), 1)), 111);
         }
-        assert_eq!(table.lock().entries.len(), LIMIT);
-        assert_eq!(table.lock().order.len(), LIMIT);
+        assert_eq!(locked(&table.inner).entries.len(), LIMIT);
+        assert_eq!(locked(&table.inner).order.len(), LIMIT);
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use crate::sync::locked;
+
 /// Events that may wait for the CLI; later ones are dropped and counted (a terminal cannot show them anyway).
 const WAITING: usize = 1024;
 
@@ -80,8 +82,7 @@ impl Events {
 
     /// The next event, or `None` after `timeout` or when woken.
     pub fn next(&self, timeout: Duration) -> Option<Event> {
-        let receiver = self.receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        receiver.recv_timeout(timeout).ok().flatten()
+        locked(&self.receiver).recv_timeout(timeout).ok().flatten()
     }
 }
 

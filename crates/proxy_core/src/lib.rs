@@ -34,5 +34,6 @@ pub mod program;
 pub mod root;
 pub mod session;
 pub mod sock_diag;
+mod sync;
 
 pub use mirrord_link::keys::SessionKeys;

@@ -42,6 +42,7 @@ use crate::layer_conn;
 use crate::outgoing::Outgoing;
 use crate::port_forward::{self, Endpoint};
 use crate::root::{Keeper, Root};
+use crate::sync::locked;
 
 /// Data is moved by these; the interpreter's threads only wait.
 const WORKERS: usize = 2;
@@ -116,7 +117,7 @@ impl Services {
 
     /// The target's port for a port that a program listens on.
     pub(crate) fn remote_port(&self, port: u16) -> u16 {
-        self.port_mapping.iter().find(|(local, _)| *local == port).map_or(port, |(_, remote)| *remote)
+        mirrord_policy::incoming::mapped(self.port_mapping.iter().copied(), port)
     }
 }
 
@@ -179,7 +180,7 @@ impl Session {
 
     /// `fuse` when remote files are served, else `none`.
     pub fn files_provider(&self) -> &'static str {
-        if lock(&self.root).is_some() { "fuse" } else { "none" }
+        if locked(&self.root).is_some() { "fuse" } else { "none" }
     }
 
     /// Why remote files are wanted and not served, and what to do.
@@ -219,7 +220,7 @@ impl Session {
         let hello =
             Hello { version: mirrord_protocol::VERSION.to_owned(), features: Vec::new(), holder: self.holder.clone() };
         let dialling = async { Ok::<_, Error>(Link::client(carrier.await?, &self.keys, &hello).await?) };
-        let _connecting = lock(&self.connecting);
+        let _connecting = locked(&self.connecting);
         let mut closing = self.closing.subscribe();
         let dialled = self.handle.block_on(async {
             tokio::select! {
@@ -230,7 +231,7 @@ impl Session {
         });
         let (link, welcome, environment, agent_events) =
             dialled.map_err(|_| Error::Timeout(timeout.as_secs_f64()))??;
-        if let Some(root) = &*lock(&self.root) {
+        if let Some(root) = &*locked(&self.root) {
             root.attach(Arc::new(LinkRemote(link.clone())));
         }
         let target = Target { welcome, environment };
@@ -246,7 +247,7 @@ impl Session {
     /// [`Error::Order`] before `connect`, [`Error::Settings`] for a pattern that cannot be compiled.
     pub fn start(&self, layer: &str) -> Result<Vec<(&'static str, String)>, Error> {
         let connected = self.connected.get().ok_or(Error::Order("the session is not connected yet"))?;
-        let doors = lock(&self.closed_doors).take();
+        let doors = locked(&self.closed_doors).take();
         let (listeners, questions) = doors.ok_or(Error::Order("the session has started already"))?;
         self.write_policy(connected, layer)?;
         let _inside = self.handle.enter();
@@ -275,7 +276,7 @@ impl Session {
         }
         tokio::spawn(incoming.clone().watch_listeners(connected.link.clone(), Incoming::watcher()?, watched));
         tokio::spawn(layer_conn::serve(questions, services));
-        if let Some(agent_events) = lock(&connected.agent_events).take() {
+        if let Some(agent_events) = locked(&connected.agent_events).take() {
             tokio::spawn(serve_agent(agent_events, incoming, self.events.clone()));
         }
         tokio::spawn(tell_end(connected.link.clone(), self.events.clone()));
@@ -283,7 +284,7 @@ impl Session {
     }
 
     fn write_policy(&self, connected: &Connected, layer: &str) -> Result<(), Error> {
-        let root = lock(&self.root);
+        let root = locked(&self.root);
         let ids = root.as_ref().filter(|root| !root.shows_ids());
         let facts = Facts {
             remote_root: root.as_ref().map_or(b"", |root| root.path()),
@@ -312,7 +313,7 @@ impl Session {
 
     /// Names and values of the session's counters.
     pub fn summary(&self) -> Vec<(&'static str, u64)> {
-        let files = lock(&self.root).as_ref().map(Root::counters).unwrap_or_default();
+        let files = locked(&self.root).as_ref().map(Root::counters).unwrap_or_default();
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         vec![
             ("connections", read(&self.counters.connections)),
@@ -327,14 +328,14 @@ impl Session {
     /// Ends the session and removes everything local. Idempotent; every other method fails or is empty afterwards.
     pub fn close(&self) {
         self.closing.send_replace(true);
-        let _connecting = lock(&self.connecting);
-        let Some(runtime) = lock(&self.runtime).take() else { return };
+        let _connecting = locked(&self.connecting);
+        let Some(runtime) = locked(&self.runtime).take() else { return };
         if let Some(connected) = self.connected.get() {
             runtime.block_on(connected.link.bye("the local program has ended"));
         }
-        drop(lock(&self.root).take());
-        drop(lock(&self.keeper).take());
-        drop(lock(&self.folder).take());
+        drop(locked(&self.root).take());
+        drop(locked(&self.keeper).take());
+        drop(locked(&self.folder).take());
         runtime.shutdown_timeout(SHUTDOWN);
     }
 }
@@ -375,8 +376,4 @@ fn with_hint(error: &crate::root::RootError) -> String {
         Some(hint) => format!("{error}\n{hint}"),
         None => error.to_string(),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

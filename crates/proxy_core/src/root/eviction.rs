@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use fuser::{INodeNo, Notifier};
 
-use super::files::{Files, lock};
+use super::files::Files;
+use crate::sync::locked;
 
 /// Starts an eviction if the table asks for one.
 pub(super) fn start_if_due(files: &Arc<Files>) {
-    if !lock(&files.tree).begin_eviction() {
+    if !locked(&files.tree).begin_eviction() {
         return;
     }
     let files = files.clone();
@@ -25,12 +26,12 @@ pub(super) fn start_if_due(files: &Arc<Files>) {
         if let Some(notifier) = files.notifier.get() {
             evict(&files, notifier);
         }
-        lock(&files.tree).end_eviction();
+        locked(&files.tree).end_eviction();
     });
 }
 
 fn evict(files: &Files, notifier: &Notifier) {
-    let victims = lock(&files.tree).closed_files();
+    let victims = locked(&files.tree).closed_files();
     tracing::debug!(count = victims.len(), "asking the kernel to forget files of the remote root");
     for (parent, name) in victims {
         if let Err(cause) = notifier.inval_entry(INodeNo(parent), OsStr::from_bytes(&name)) {

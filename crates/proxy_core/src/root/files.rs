@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use super::listing::{self, Listing};
 use super::reader::{Reader, head_size};
 use super::source::Source;
 use super::tree::{ROOT, RemotePath, Tree, join, parent};
+use crate::sync::locked;
 
 /// The owner as the pod has it, for callers that see unmapped ids: user and group as little-endian `u32`.
 pub(super) const OWNER: &[u8] = b"security.mirrord.owner";
@@ -55,11 +56,6 @@ pub(super) struct OpenFile {
     pub is_unsized: bool,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whoever panicked did so between whole updates; the alternative is to fail every later call.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 // === impl Files ===
 
 impl Files {
@@ -80,12 +76,12 @@ impl Files {
 
     /// A name in a directory: its attributes (number 0 if there is none) and how long they hold.
     pub(super) async fn lookup(self: &Arc<Self>, parent: u64, name: &[u8]) -> Result<(FileAttr, Duration), i32> {
-        let folder = lock(&self.tree).path(parent)?;
+        let folder = locked(&self.tree).path(parent)?;
         let path = join(&folder, name)?;
         self.flights.note_step(folder, path.clone());
         match self.fact(&path, true).await? {
             (Fact::Exists(known), left) => {
-                let number = lock(&self.tree).enter(&path, &known.attributes)?;
+                let number = locked(&self.tree).enter(&path, &known.attributes)?;
                 eviction::start_if_due(self);
                 Ok((to_kernel(number, &known.attributes), left))
             }
@@ -103,7 +99,7 @@ impl Files {
 
     /// Text of a symbolic link as it is served: absolute targets are made relative.
     pub(super) async fn readlink(self: &Arc<Self>, number: u64) -> Result<Vec<u8>, i32> {
-        let path = lock(&self.tree).path(number)?;
+        let path = locked(&self.tree).path(number)?;
         let Fact::Exists(mut known) = self.fact(&path, false).await?.0 else { return Err(libc::ENOENT) };
         if known.link.is_none() && is_link(&known.attributes) {
             known = self.fetch(&path, 0).await?;
@@ -118,21 +114,21 @@ impl Files {
     }
 
     pub(super) async fn open(self: &Arc<Self>, number: u64) -> Result<OpenFile, i32> {
-        let path = lock(&self.tree).path(number)?;
-        let cached = lock(&self.cache).get(&path, Instant::now());
+        let path = locked(&self.tree).path(number)?;
+        let cached = locked(&self.cache).get(&path, Instant::now());
         if let Some((Fact::Exists(known), _)) = cached
             && let Some(content) = &known.content
-            && lock(&self.tree).refresh(number, &known.attributes)
+            && locked(&self.tree).refresh(number, &known.attributes)
         {
-            lock(&self.cache).note_used(content.len());
+            locked(&self.cache).note_used(content.len());
             return self.opened(path, number, &known.attributes, (content.clone(), true), None);
         }
         let wanted = head_size();
         let (handle, attributes, head) = self.source.open(&path, wanted).await?;
-        if !lock(&self.tree).refresh(number, &attributes) {
+        if !locked(&self.tree).refresh(number, &attributes) {
             // The name has got another file; on ESTALE the kernel looks it up again, and then finds that one.
             self.close_soon(handle);
-            lock(&self.cache).put(path, Known { attributes, ..Known::default() }, Instant::now());
+            locked(&self.cache).put(path, Known { attributes, ..Known::default() }, Instant::now());
             return Err(libc::ESTALE);
         }
         // Short of what was wanted is the end of the file, also where the size says otherwise (`/sys`).
@@ -155,12 +151,12 @@ impl Files {
         }
         let name = added?;
         self.opened.fetch_add(1, Ordering::Relaxed);
-        let keeps_pages = lock(&self.tree).opened(number, version(attributes));
+        let keeps_pages = locked(&self.tree).opened(number, version(attributes));
         Ok(OpenFile { handle: name, keeps_pages, is_unsized: attributes.size == 0 })
     }
 
     pub(super) async fn read(self: &Arc<Self>, handle: u64, offset: u64, len: u64) -> Result<Bytes, i32> {
-        let Some(Handle::File(reader)) = lock(&self.handles).get(&handle).cloned() else {
+        let Some(Handle::File(reader)) = locked(&self.handles).get(&handle).cloned() else {
             return Err(libc::EBADF);
         };
         let data = reader.read(self, offset, len).await?;
@@ -170,9 +166,9 @@ impl Files {
 
     /// Closes a handle of `open` or `open_directory`.
     pub(super) fn release(self: &Arc<Self>, handle: u64) {
-        let removed = lock(&self.handles).remove(&handle);
+        let removed = locked(&self.handles).remove(&handle);
         if let Some(Handle::File(reader)) = removed {
-            lock(&self.tree).closed(reader.number);
+            locked(&self.tree).closed(reader.number);
             if let Some(handle) = reader.handle() {
                 self.close_soon(handle);
             }
@@ -180,13 +176,13 @@ impl Files {
     }
 
     pub(super) async fn open_directory(self: &Arc<Self>, number: u64) -> Result<u64, i32> {
-        let path = lock(&self.tree).path(number)?;
+        let path = locked(&self.tree).path(number)?;
         let listing = Listing::open(self, path, number).await?;
         self.add(Handle::Directory(Arc::new(listing)))
     }
 
     pub(super) fn listing(&self, handle: u64) -> Result<Arc<Listing>, i32> {
-        match lock(&self.handles).get(&handle) {
+        match locked(&self.handles).get(&handle) {
             Some(Handle::Directory(listing)) => Ok(listing.clone()),
             _ => Err(libc::EBADF),
         }
@@ -197,19 +193,19 @@ impl Files {
         if mode == 0 || (number == ROOT && !self.source.is_attached()) {
             return Ok(());
         }
-        let path = lock(&self.tree).path(number)?;
-        if let Some(verdict) = lock(&self.cache).access(&path, mode, Instant::now()) {
+        let path = locked(&self.tree).path(number)?;
+        if let Some(verdict) = locked(&self.cache).access(&path, mode, Instant::now()) {
             return verdict;
         }
         let verdict = self.source.access(&path, mode).await;
         if matches!(verdict, Ok(()) | Err(libc::EACCES)) {
-            lock(&self.cache).put_access(path, mode, verdict, Instant::now());
+            locked(&self.cache).put_access(path, mode, verdict, Instant::now());
         }
         verdict
     }
 
     pub(super) async fn statfs(self: &Arc<Self>, number: u64) -> Result<Statfs, i32> {
-        let path = lock(&self.tree).path(number)?;
+        let path = locked(&self.tree).path(number)?;
         self.source.statfs(&path).await
     }
 
@@ -221,12 +217,12 @@ impl Files {
         if is_local_matter(name) {
             return Err(libc::ENODATA);
         }
-        let path = lock(&self.tree).path(number)?;
+        let path = locked(&self.tree).path(number)?;
         self.source.get_xattr(&path, name).await
     }
 
     pub(super) async fn xattrs(self: &Arc<Self>, number: u64) -> Result<Bytes, i32> {
-        let path = lock(&self.tree).path(number)?;
+        let path = locked(&self.tree).path(number)?;
         let names = self.source.list_xattr(&path).await?;
         let shown = names.split_inclusive(|&byte| byte == 0).filter(|name| !is_local_matter(name));
         Ok(shown.flatten().copied().collect())
@@ -234,13 +230,13 @@ impl Files {
 
     /// What a node is now. One that its path does not lead to any more is as it was, while it is open.
     async fn known(self: &Arc<Self>, number: u64) -> Result<(Attributes, Duration), i32> {
-        let path = lock(&self.tree).path(number)?;
+        let path = locked(&self.tree).path(number)?;
         let found = match self.fact(&path, false).await {
             Ok((Fact::Exists(known), left)) => Some((known.attributes, left)),
             Ok((Fact::Absent, _)) | Err(libc::ENOTDIR) => None,
             Err(errno) => return Err(errno),
         };
-        let mut tree = lock(&self.tree);
+        let mut tree = locked(&self.tree);
         match found {
             Some((attributes, left)) if tree.refresh(number, &attributes) => Ok((attributes, left)),
             _ => tree.unlinked(number).map(|attributes| (attributes, LIFETIME)).ok_or(libc::ESTALE),
@@ -249,11 +245,11 @@ impl Files {
 
     /// What is known about a path, asking the pod if nothing is.
     async fn fact(self: &Arc<Self>, path: &RemotePath, wants_content: bool) -> Result<(Fact, Duration), i32> {
-        if let Some(fact) = lock(&self.cache).get(path, Instant::now()) {
+        if let Some(fact) = locked(&self.cache).get(path, Instant::now()) {
             return Ok(fact);
         }
         self.wait_for_listing(path).await;
-        if let Some(fact) = lock(&self.cache).get(path, Instant::now()) {
+        if let Some(fact) = locked(&self.cache).get(path, Instant::now()) {
             return Ok(fact);
         }
         self.walk_ahead(path);
@@ -263,12 +259,12 @@ impl Files {
 
     async fn ask(self: &Arc<Self>, path: &RemotePath, wants_content: bool) -> Result<Fact, i32> {
         // A node that the kernel has met before is in its page cache if anybody reads it.
-        let is_new = wants_content && lock(&self.tree).number_at(path).is_none();
-        let prefetch = if is_new { lock(&self.cache).prefetch() } else { 0 };
+        let is_new = wants_content && locked(&self.tree).number_at(path).is_none();
+        let prefetch = if is_new { locked(&self.cache).prefetch() } else { 0 };
         match self.fetch(path, prefetch).await {
             Ok(known) => Ok(Fact::Exists(known)),
             Err(libc::ENOENT) => {
-                let folder = lock(&self.cache).put_absent(path.clone(), Instant::now());
+                let folder = locked(&self.cache).put_absent(path.clone(), Instant::now());
                 if let Some(folder) = folder {
                     self.list_soon(folder);
                 }
@@ -286,7 +282,7 @@ impl Files {
         } else if is_regular(&attributes) && attributes.size > 0 && attributes.size == payload.len() as u64 {
             known.content = Some(payload);
         }
-        let mut cache = lock(&self.cache);
+        let mut cache = locked(&self.cache);
         cache.note_offered(known.content.as_ref().map_or(0, Bytes::len));
         Ok(cache.put(path.clone(), known, Instant::now()))
     }
@@ -294,8 +290,8 @@ impl Files {
     /// Asks for the names behind `path` that the last walk took, if they have to be asked for too.
     fn walk_ahead(self: &Arc<Self>, path: &RemotePath) {
         for next in self.flights.walk_from(path) {
-            let is_met = lock(&self.tree).number_at(&next).is_some();
-            if !is_met || lock(&self.cache).get(&next, Instant::now()).is_some() || self.flights.has(&next) {
+            let is_met = locked(&self.tree).number_at(&next).is_some();
+            if !is_met || locked(&self.cache).get(&next, Instant::now()).is_some() || self.flights.has(&next) {
                 continue;
             }
             self.flights.announce(&next);
@@ -331,7 +327,7 @@ impl Files {
     }
 
     fn add(&self, handle: Handle) -> Result<u64, i32> {
-        let mut handles = lock(&self.handles);
+        let mut handles = locked(&self.handles);
         if handles.len() >= MOST_HANDLES {
             return Err(libc::ENFILE);
         }

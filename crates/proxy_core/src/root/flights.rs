@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
 
 use super::cache::Fact;
-use super::files::lock;
 use super::tree::RemotePath;
+use crate::sync::locked;
 
 /// Folders whose last walk is remembered.
 const MOST_WALKS: usize = 4096;
@@ -34,11 +34,11 @@ pub(super) struct Flights {
 impl Flights {
     /// Announces a question, so that [`Flights::join`] finds it before its answer is even asked for.
     pub(super) fn announce(&self, key: &RemotePath) {
-        lock(&self.flying).entry(key.clone()).or_default();
+        locked(&self.flying).entry(key.clone()).or_default();
     }
 
     pub(super) fn has(&self, key: &RemotePath) -> bool {
-        lock(&self.flying).contains_key(key)
+        locked(&self.flying).contains_key(key)
     }
 
     /// The answer to `key`: of the question on its way, or else of `ask`.
@@ -47,9 +47,9 @@ impl Flights {
         key: &RemotePath,
         ask: impl Future<Output = Result<Fact, i32>>,
     ) -> Result<Fact, i32> {
-        let flight = lock(&self.flying).entry(key.clone()).or_default().clone();
+        let flight = locked(&self.flying).entry(key.clone()).or_default().clone();
         let outcome = flight.get_or_init(|| ask).await.clone();
-        let mut flying = lock(&self.flying);
+        let mut flying = locked(&self.flying);
         if flying.get(key).is_some_and(|current| Arc::ptr_eq(current, &flight)) {
             flying.remove(key);
         }
@@ -58,7 +58,7 @@ impl Flights {
 
     /// A walk went from a folder to one of its names.
     pub(super) fn note_step(&self, folder: RemotePath, name: RemotePath) {
-        let mut walks = lock(&self.walks);
+        let mut walks = locked(&self.walks);
         if walks.len() >= MOST_WALKS && !walks.contains_key(&folder) {
             walks.clear();
         }
@@ -67,7 +67,7 @@ impl Flights {
 
     /// The names that the last walk through `folder` took from there on.
     pub(super) fn walk_from(&self, folder: &RemotePath) -> Vec<RemotePath> {
-        let walks = lock(&self.walks);
+        let walks = locked(&self.walks);
         let mut names: Vec<RemotePath> = Vec::new();
         while names.len() < DEEPEST
             && let Some(next) = walks.get(names.last().unwrap_or(folder))

@@ -30,9 +30,10 @@ use mirrord_protocol::agent::Entry;
 
 use super::attributes::{kind, to_kernel};
 use super::eviction;
-use super::files::{Files, lock};
+use super::files::Files;
 use super::listing::Listing;
 use super::tree::{ROOT, RemotePath, join, parent};
+use crate::sync::locked;
 
 /// Numbers are never used twice, so a generation tells nothing.
 const GENERATION: Generation = Generation(0);
@@ -106,7 +107,7 @@ impl Filesystem for Adapter {
     }
 
     fn forget(&self, _request: &Request, node: INodeNo, count: u64) {
-        lock(&self.files.tree).forget(node.0, count);
+        locked(&self.files.tree).forget(node.0, count);
     }
 
     fn getattr(&self, _request: &Request, node: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
@@ -209,7 +210,7 @@ impl Filesystem for Adapter {
                 }
                 let take = |position: u64, entry: &Entry, _left: Duration| match child(&listing, entry) {
                     Some((path, attributes)) => {
-                        let number = lock(&files.tree).number(&path, &attributes);
+                        let number = locked(&files.tree).number(&path, &attributes);
                         let name = OsStr::from_bytes(&entry.name);
                         reply.add(INodeNo(number), position + 3, kind(attributes.mode), name)
                     }
@@ -247,12 +248,12 @@ impl Filesystem for Adapter {
                 let take = |position: u64, entry: &Entry, left: Duration| {
                     let Some((path, attributes)) = child(&listing, entry) else { return false };
                     // Without a node in the table the name cannot be shown; the table is full.
-                    let Ok(number) = lock(&files.tree).enter(&path, &attributes) else { return true };
+                    let Ok(number) = locked(&files.tree).enter(&path, &attributes) else { return true };
                     let name = OsStr::from_bytes(&entry.name);
                     let to = to_kernel(number, &attributes);
                     let is_full = reply.add(INodeNo(number), position + 3, name, &left, &to, GENERATION);
                     if is_full {
-                        lock(&files.tree).forget(number, 1);
+                        locked(&files.tree).forget(number, 1);
                     }
                     is_full
                 };
@@ -319,7 +320,7 @@ fn dots(files: &Files, listing: &Listing, position: u64) -> (&'static str, u64) 
         return (".", listing.number);
     }
     let folder = parent(&listing.path).unwrap_or(b"/");
-    ("..", lock(&files.tree).number_at(folder).unwrap_or(ROOT))
+    ("..", locked(&files.tree).number_at(folder).unwrap_or(ROOT))
 }
 
 fn child(listing: &Listing, entry: &Entry) -> Option<(RemotePath, mirrord_protocol::agent::Attributes)> {

@@ -10,8 +10,9 @@ use mirrord_protocol::agent::{Entry, decode};
 use tokio::sync::Mutex;
 
 use super::cache::{Known, LIFETIME};
-use super::files::{Files, lock};
+use super::files::Files;
 use super::tree::{RemotePath, join};
+use crate::sync::locked;
 
 /// A directory with more names is not listed to the end.
 const MOST_ENTRIES: usize = 4 << 20;
@@ -94,7 +95,7 @@ pub(super) async fn page(files: &Files, path: &RemotePath, cookie: u64) -> Resul
         entry.attributes.is_some() && !matches!(name, b"" | b"." | b"..") && name.len() <= 255 && !name.contains(&b'/')
     });
     let now = Instant::now();
-    let mut cache = lock(&files.cache);
+    let mut cache = locked(&files.cache);
     for entry in &entries {
         if let (Some(attributes), Ok(path)) = (entry.attributes, join(path, &entry.name)) {
             let link = entry.link.as_ref().map(|text| Bytes::copy_from_slice(text));

@@ -22,8 +22,9 @@ use tokio::sync::OnceCell;
 
 use super::attributes::Version;
 use super::cache::LIFETIME;
-use super::files::{Files, lock};
+use super::files::Files;
 use super::tree::RemotePath;
+use crate::sync::locked;
 
 /// Comes along with `open`. A multiple of the kernel's read-ahead, so that its requests do not straddle chunks.
 const HEAD: u32 = 128 * 1024;
@@ -100,7 +101,7 @@ impl Reader {
             let is_fresh = self.at.elapsed() < LIFETIME && offset < self.head.len() as u64;
             return if is_fresh { Ok(slice(&self.head, offset, len)) } else { self.exact(files, offset, len).await };
         }
-        let current = lock(&files.tree).known_version(self.number).unwrap_or(self.version);
+        let current = locked(&files.tree).known_version(self.number).unwrap_or(self.version);
         let is_current = current == self.version;
         let head = if is_current { self.head.clone() } else { Bytes::new() };
         let is_whole = is_current && self.is_whole;
@@ -121,7 +122,7 @@ impl Reader {
     /// Decides what to fetch, and starts what is not needed yet. Returns the chunks that this read is made of, or
     /// nothing for a read that follows no pattern.
     fn plan(self: &Arc<Self>, files: &Arc<Files>, current: Version, offset: u64, len: u64) -> Option<Vec<Arc<Chunk>>> {
-        let mut window = lock(&self.window);
+        let mut window = locked(&self.window);
         if window.version != current {
             *window = Window { version: current, expected: window.expected, ..Window::default() };
         }
@@ -207,7 +208,7 @@ impl Reader {
     async fn open(&self, files: &Files) -> Result<u64, i32> {
         let open = async || {
             let (handle, attributes, _) = files.source.open(&self.path, 0).await?;
-            if !lock(&files.tree).refresh(self.number, &attributes) {
+            if !locked(&files.tree).refresh(self.number, &attributes) {
                 // Another file has this name by now.
                 files.source.close(handle).await;
                 return Err(libc::ESTALE);
