@@ -24,6 +24,7 @@ use crate::ends::{Ends, EndsTable};
 use crate::error::Error;
 use crate::events::{Counters, Event, Events};
 use crate::sock_diag::Watch;
+use crate::sync::locked;
 
 /// The agent redirects a port in milliseconds; a minute means that it is stuck.
 const SUBSCRIBE: Duration = Duration::from_secs(60);
@@ -44,12 +45,29 @@ pub(crate) struct Incoming {
     counters: Arc<Counters>,
     /// port of the target -> where programs of ours listen for it
     ports: Mutex<HashMap<u16, Vec<SocketAddr>>>,
-    /// listen() --address to watch--> the watching task
-    watch: mpsc::Sender<(SocketAddr, oneshot::Sender<bool>)>,
+    /// listen() --listener--> the watching task
+    watch: mpsc::Sender<Listening>,
+}
+
+/// A listener to be watched and entered. Only the watching task enters and removes listeners, so the end of an old one
+/// and the beginning of the next on the same port cannot overtake one another.
+struct Listening {
+    local: SocketAddr,
+    port: u16,
+    entered: oneshot::Sender<Entered>,
+}
+
+enum Entered {
+    /// The first of its port: it is to be subscribed.
+    First,
+    /// The port comes here already.
+    Further,
+    /// Closed again before we looked.
+    Gone,
 }
 
 /// The watching task's end of the channel; given to [`Incoming::watch_listeners`].
-pub(crate) type Watched = mpsc::Receiver<(SocketAddr, oneshot::Sender<bool>)>;
+pub(crate) struct Watched(mpsc::Receiver<Listening>);
 
 // === impl Incoming ===
 
@@ -61,7 +79,7 @@ impl Incoming {
         counters: Arc<Counters>,
     ) -> (Incoming, Watched) {
         let (watch, watched) = mpsc::channel(64);
-        (Incoming { own, ends, events, counters, ports: Mutex::default(), watch }, watched)
+        (Incoming { own, ends, events, counters, ports: Mutex::default(), watch }, Watched(watched))
     }
 
     /// A program listens at `local`; it gets the traffic of the target's `port`.
@@ -69,28 +87,20 @@ impl Incoming {
     /// # Errors
     /// The errno for the program's `listen`; the reason is an event.
     pub(crate) async fn listen(&self, link: &Link, local: SocketAddr, port: u16) -> Result<(), i32> {
-        let (there_tx, there_rx) = oneshot::channel();
-        self.watch.send((local, there_tx)).await.map_err(|_| EIO)?;
-        if !there_rx.await.map_err(|_| EIO)? {
-            // Closed again before we looked.
-            return Ok(());
-        }
-        let first = {
-            let mut ports = self.lock();
-            let locals = ports.entry(port).or_default();
-            let first = locals.is_empty();
-            if !locals.contains(&local) {
-                locals.push(local);
-            }
-            first
-        };
-        if !first {
-            return Ok(());
+        let (entered_tx, entered_rx) = oneshot::channel();
+        self.watch.send(Listening { local, port, entered: entered_tx }).await.map_err(|_| EIO)?;
+        match entered_rx.await.map_err(|_| EIO)? {
+            Entered::First => {}
+            Entered::Further | Entered::Gone => return Ok(()),
         }
         let refused =
             match tokio::time::timeout(SUBSCRIBE, link.request(&Request::Subscribe { port }, Bytes::new())).await {
                 Ok(Ok((Response::Done, _))) => {
                     self.events.send(Event::Listening { port });
+                    // A listener that ended meanwhile may have been released before it was subscribed.
+                    if !locked(&self.ports).contains_key(&port) {
+                        self.release(link, port).await;
+                    }
                     return Ok(());
                 }
                 Ok(Ok((Response::Refused { errno, reason }, _))) => (errno, reason),
@@ -99,7 +109,7 @@ impl Incoming {
                 Ok(Err(error)) => (ENETDOWN, error.to_string()),
                 Err(_) => (ETIMEDOUT, "the agent does not answer".to_owned()),
             };
-        self.lock().remove(&port);
+        locked(&self.ports).remove(&port);
         let (errno, reason) = refused;
         self.events.send(Event::Notice(format!("port `{port}` of the target does not come here: {reason}")));
         Err(errno)
@@ -109,13 +119,13 @@ impl Incoming {
     pub(crate) async fn watch_listeners(self: Arc<Self>, link: Link, mut watch: Watch, mut watched: Watched) {
         loop {
             tokio::select! {
-                Some((address, there_tx)) = watched.recv() => {
-                    let there = watch.watch(address).unwrap_or_else(|error| {
-                        tracing::warn!(%error, %address, "failed to watch a listening socket");
+                Some(Listening { local, port, entered }) = watched.0.recv() => {
+                    let there = watch.watch(local).unwrap_or_else(|error| {
+                        tracing::warn!(%error, %local, "failed to watch a listening socket");
                         None
                     });
                     // The asker waits for nothing else; if it is gone, the answer is not wanted.
-                    let _ = there_tx.send(there.is_some());
+                    let _ = entered.send(if there.is_some() { self.enter(local, port) } else { Entered::Gone });
                 }
                 gone = watch.destroyed() => match gone {
                     Ok(address) if matches!(watch.watch(address), Ok(Some(_))) => {}
@@ -131,9 +141,19 @@ impl Incoming {
         }
     }
 
+    fn enter(&self, local: SocketAddr, port: u16) -> Entered {
+        let mut ports = locked(&self.ports);
+        let locals = ports.entry(port).or_default();
+        let is_first = locals.is_empty();
+        if !locals.contains(&local) {
+            locals.push(local);
+        }
+        if is_first { Entered::First } else { Entered::Further }
+    }
+
     async fn closed(&self, link: &Link, address: SocketAddr) {
         let mut released = Vec::new();
-        self.lock().retain(|port, locals| {
+        locked(&self.ports).retain(|port, locals| {
             locals.retain(|local| *local != address);
             if locals.is_empty() {
                 released.push(*port);
@@ -141,20 +161,23 @@ impl Incoming {
             !locals.is_empty()
         });
         for port in released {
-            let answer =
-                tokio::time::timeout(SUBSCRIBE, link.request(&Request::Unsubscribe { port }, Bytes::new())).await;
-            match answer {
-                Ok(Ok((Response::Done, _))) => self.events.send(Event::Released { port }),
-                // When the link is over, the agent has given every port back.
-                Ok(Err(_)) => {}
-                other => self.events.send(Event::Notice(format!("port `{port}` may not be back: {other:?}"))),
-            }
+            self.release(link, port).await;
+        }
+    }
+
+    async fn release(&self, link: &Link, port: u16) {
+        let answer = tokio::time::timeout(SUBSCRIBE, link.request(&Request::Unsubscribe { port }, Bytes::new())).await;
+        match answer {
+            Ok(Ok((Response::Done, _))) => self.events.send(Event::Released { port }),
+            // When the link is over, the agent has given every port back.
+            Ok(Err(_)) => {}
+            other => self.events.send(Event::Notice(format!("port `{port}` may not be back: {other:?}"))),
         }
     }
 
     /// Somebody connected to a port of the target.
     pub(crate) async fn serve(&self, port: u16, peer: SocketAddr, there: SocketAddr, pending: PendingStream) {
-        let locals = self.lock().get(&port).cloned().unwrap_or_default();
+        let locals = locked(&self.ports).get(&port).cloned().unwrap_or_default();
         let mut refused = ECONNREFUSED;
         for local in locals {
             match self.dial(local, Ends { peer, local: there }).await {
@@ -200,10 +223,6 @@ impl Incoming {
         // Before the program can accept it, it must be known.
         self.ends.insert(to, socket.local_addr()?, ends);
         socket.connect(to).await
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u16, Vec<SocketAddr>>> {
-        self.ports.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
