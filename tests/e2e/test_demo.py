@@ -7,18 +7,10 @@ import sys
 
 import pytest
 from mirrord.demo import tour
-from mirrord.demo.sandbox import Sandbox, SandboxError
+
+pytestmark = pytest.mark.usefixtures("sandbox_is_possible")
 
 _SECONDS = 90.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _possible() -> None:
-    try:
-        with Sandbox():
-            pass
-    except SandboxError as error:
-        pytest.skip(f"{error.message}: {error.hint}")
 
 
 @pytest.fixture(scope="module")

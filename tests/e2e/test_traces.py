@@ -8,23 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from mirrord.demo.sandbox import Sandbox, SandboxError
 
 from .traces import Traces
+
+pytestmark = pytest.mark.usefixtures("sandbox_is_possible")
 
 _EXEC = [sys.executable, "-m", "mirrord", "exec", "-q", "--target", "demo", "--"]
 _SECONDS = 40.0
 # Tells that it runs, then waits for the end of its input.
 _PROGRAM = ["sh", "-c", "echo started; read answer; exit 7"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _possible() -> None:
-    try:
-        with Sandbox():
-            pass
-    except SandboxError as error:
-        pytest.skip(f"{error.message}: {error.hint}")
 
 
 @contextmanager
